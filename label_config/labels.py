@@ -1,0 +1,176 @@
+"""What the annotators of a task said: pixel labels and dense masks, their votes counted."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from label_config.errors import LabelConfigError
+from label_config.pixels import PixelLabel, read_pixel
+from label_config.regions import RegionMask, read_mask
+from label_config.schema import ImageSchema
+from label_config.wire import image_size
+
+UNLABELLED = 255
+_BY_PERSON = frozenset(("manual", "prediction-changed"))
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskLabels:
+    """The labels of one image of a task.
+
+    ``dense``: (H, W) uint8 class indices, 255 where nobody drew, or None without any mask. ``conflicts``: (row, col) of
+    the pixel labels whose vote was a tie; dense ties are simply unlabelled.
+    """
+
+    task_id: int
+    item_index: int | None
+    height: int
+    width: int
+    pixels: tuple[PixelLabel, ...]
+    dense: NDArray[np.uint8] | None
+    conflicts: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class _Ballot:
+    """What one annotator said about one image: the later region wins where two overlap."""
+
+    size: tuple[int, int]
+    pixels: dict[tuple[int, int], str] = field(default_factory=dict)
+    dense: NDArray[np.uint8] | None = None
+
+
+def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabels]:
+    """Labels in a task of Label Studio's export, one entry for each labelled page (``item_index``).
+
+    The latest annotation of each annotator counts, cancelled ones never. A label is what a person made or changed
+    (origin "manual" or "prediction-changed"); without an origin (an imported annotation) it counts as a person's,
+    unless the annotation was created from a prediction. A pixel takes the answer given most often. Regions that
+    cannot be read are logged and passed over.
+    """
+    ballots: dict[int | None, list[_Ballot]] = defaultdict(list)
+    for annotation in _latest(task.get("annotations") or ()):
+        for page, ballot in _read(image, annotation).items():
+            ballots[page].append(ballot)
+    counted = (
+        _count(int(task["id"]), page, ballots[page]) for page in sorted(ballots, key=lambda page: page or 0)
+    )
+    return [labels for labels in counted if labels.pixels or labels.conflicts or labels.dense is not None]
+
+
+def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    latest: dict[Any, Mapping[str, Any]] = {}
+    for annotation in sorted(annotations, key=_moment):
+        if not annotation.get("was_cancelled"):
+            latest[_annotator(annotation)] = annotation
+    return list(latest.values())
+
+
+def _annotator(annotation: Mapping[str, Any]) -> Any:
+    person = annotation.get("completed_by")
+    person = person.get("id") if isinstance(person, Mapping) else person
+    return person if person is not None else ("annotation", annotation.get("id"))
+
+
+def _moment(annotation: Mapping[str, Any]) -> tuple[datetime, int]:
+    text = str(annotation.get("updated_at") or annotation.get("created_at") or "")
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = datetime.min
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return aware, int(annotation.get("id") or 0)
+
+
+def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None, _Ballot]:
+    ballots: dict[int | None, _Ballot] = {}
+    presumed = "prediction" if annotation.get("parent_prediction") else "manual"
+    for region in annotation.get("result") or ():
+        if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
+            continue
+        try:
+            said = read_pixel(image, region) or read_mask(image, region)
+            if said is not None:
+                page = int(region.get("item_index") or 0) if image.multi_page else None
+                _enter(
+                    ballots.setdefault(page, _Ballot(image_size(region))),
+                    said,
+                    image_size(region),
+                    image.classes,
+                )
+        except (LabelConfigError, TypeError) as error:
+            _log.warning("annotation %s: a region is no label: %s", annotation.get("id"), error)
+    return ballots
+
+
+def _enter(
+    ballot: _Ballot, said: PixelLabel | RegionMask, size: tuple[int, int], classes: Sequence[str]
+) -> None:
+    if size != ballot.size:
+        raise LabelConfigError(
+            f"it says the image is {size}, others of the annotation say {ballot.size} (rows, cols)"
+        )
+    if isinstance(said, PixelLabel):
+        ballot.pixels[said.row, said.col] = said.label
+    elif said.label in classes:
+        if ballot.dense is None:
+            ballot.dense = np.full(size, UNLABELLED, np.uint8)
+        index = classes.index(said.label)
+        if index >= UNLABELLED:
+            raise LabelConfigError(
+                f"class {said.label!r} is number {index}; dense labels hold {UNLABELLED} classes"
+            )
+        ballot.dense[said.mask] = index
+
+
+def _count(task_id: int, page: int | None, ballots: Sequence[_Ballot]) -> TaskLabels:
+    height, width = ballots[0].size
+    same = [ballot for ballot in ballots if ballot.size == (height, width)]
+    if len(same) < len(ballots):
+        _log.warning(
+            "task %s: annotations disagree on the image's size; only those of %s count",
+            task_id,
+            (height, width),
+        )
+    votes: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+    for ballot in same:
+        for at, label in ballot.pixels.items():
+            votes[at][label] += 1
+    winners = {at: _winner(counter) for at, counter in sorted(votes.items())}
+    return TaskLabels(
+        task_id=task_id,
+        item_index=page,
+        height=height,
+        width=width,
+        pixels=tuple(PixelLabel(*at, label) for at, label in winners.items() if label is not None),
+        dense=_count_dense([ballot.dense for ballot in same if ballot.dense is not None]),
+        conflicts=tuple(at for at, label in winners.items() if label is None),
+    )
+
+
+def _winner(counter: Counter[str]) -> str | None:
+    (label, most), *others = counter.most_common(2)
+    return None if others and others[0][1] == most else label
+
+
+def _count_dense(maps: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    if len(maps) < 2:
+        return maps[0] if maps else None
+    stack = np.stack(maps)
+    winner = np.full(stack.shape[1:], UNLABELLED, np.uint8)
+    most = np.zeros(stack.shape[1:], np.int64)
+    for index in np.unique(stack[stack != UNLABELLED]):
+        votes = (stack == index).sum(axis=0)
+        winner[votes > most] = index
+        winner[(votes == most) & (votes > 0)] = UNLABELLED
+        most = np.maximum(most, votes)
+    return winner

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from label_config.colours import QUESTION_COLOUR, VOID_COLOUR, is_red, label_colour
+
+pytestmark = pytest.mark.unit
+
+
+def test_colours_are_distinct_and_never_red() -> None:
+    colours = [label_colour(index) for index in range(254)]
+    assert len({*colours, QUESTION_COLOUR, VOID_COLOUR}) == 256
+    assert not any(is_red(colour) for colour in (*colours, QUESTION_COLOUR, VOID_COLOUR))
+
+
+def test_the_first_twelve_are_well_apart() -> None:
+    channels = [[int(label_colour(index)[at : at + 2], 16) for at in (1, 3, 5)] for index in range(12)]
+    gaps = [
+        sum(abs(a - b) for a, b in zip(one, two, strict=True))
+        for i, one in enumerate(channels)
+        for two in channels[:i]
+    ]
+    assert min(gaps) > 50
+
+
+@pytest.mark.parametrize(
+    "colour", ["red", "#f00", "#FF0000", "crimson", " #dc143c ", "rgb(200, 0, 10)", "hsl(350, 90%, 50%)"]
+)
+def test_red_is_recognised(colour: str) -> None:
+    assert is_red(colour)
+
+
+@pytest.mark.parametrize(
+    "colour", ["", "no colour", "#ffa500", "gold", "#ff00ff", "black", "pink", "#00f", "rebecca"]
+)
+def test_what_is_not_red(colour: str) -> None:
+    assert not is_red(colour)
