@@ -1,0 +1,72 @@
+"""Two small tools for work that many requests share: a byte-capped LRU and one flight for equal requests."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ByteLRU(Generic[K, V]):
+    """Thread-safe mapping that forgets the least recently used entries beyond ``capacity`` bytes."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.nbytes = 0
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: K, value: V, nbytes: int) -> None:
+        """Keep ``value``; one that is larger than the whole cache is not kept."""
+        with self._lock:
+            previous = self._entries.pop(key, None)
+            if previous is not None:
+                self.nbytes -= previous[1]
+            if nbytes > self.capacity:
+                return
+            self._entries[key] = (value, nbytes)
+            self.nbytes += nbytes
+            while self.nbytes > self.capacity:
+                _, (_, freed) = self._entries.popitem(last=False)
+                self.nbytes -= freed
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class SingleFlight(Generic[K, V]):
+    """Concurrent calls with one key run the function once and share its answer, or its error."""
+
+    def __init__(self) -> None:
+        self._flights: dict[K, Future[V]] = {}
+        self._lock = threading.Lock()
+
+    def do(self, key: K, function: Callable[[], V]) -> V:
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is None:
+                mine: Future[V] = Future()
+                self._flights[key] = mine
+        if flight is not None:
+            return flight.result()
+        try:
+            mine.set_result(function())
+        except BaseException as error:
+            mine.set_exception(error)
+        finally:
+            with self._lock:
+                del self._flights[key]
+        return mine.result()

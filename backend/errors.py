@@ -1,0 +1,55 @@
+"""Typed errors: every message is public, says what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class ClickPickError(Exception):
+    """Base of all expected failures; ``str(error)`` may be shown to anybody, ``status`` is its HTTP answer."""
+
+    status = 500
+
+
+class BadRequest(ClickPickError):
+    """The caller sent something that cannot be understood."""
+
+    status = 400
+
+
+class ConfigProblem(ClickPickError):
+    """A setting, or the project's labelling config, does not allow what was asked."""
+
+    status = 400
+
+
+class ImageProblem(ClickPickError):
+    """The image of a task cannot be had: missing, truncated, too large, not an image."""
+
+    status = 422
+
+
+class ImageRefused(ImageProblem):
+    """The image's address is outside what this installation may fetch."""
+
+    status = 403
+
+
+class StudioUnavailable(ClickPickError):
+    """Label Studio does not answer, or answers 5xx: worth trying again later."""
+
+    status = 503
+
+
+class StudioRefused(ClickPickError):
+    """Label Studio answered 4xx: trying again without a change is useless. ``studio_status`` is its answer."""
+
+    status = 502
+
+    def __init__(self, message: str, studio_status: int) -> None:
+        super().__init__(message)
+        self.studio_status = studio_status
+
+
+class ModelUnavailable(ClickPickError):
+    """A model cannot be built here: unknown name, weights that are not at hand."""
+
+    status = 503

@@ -1,0 +1,151 @@
+"""The queue of rounds, kept in the database between those who ask for rounds and those who run them.
+
+At most one round of a project is queued and at most one runs: labels that arrive during a run cause exactly
+one more. A round whose process died goes back into the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from backend.database import Database, worker_is_dead, worker_name
+from backend.tables import ROUNDS
+
+SILENCE_LIMIT = 60.0
+"""Seconds without a sign of life after which a round on another machine counts as lost."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the learning loop. ``state``: queued, running, done or failed; times in Unix seconds."""
+
+    id: int
+    project: int
+    state: str
+    reason: str
+    attempts: int
+    due: float
+    started: float | None
+    finished: float | None
+    stage: str
+    progress: float
+    message: str
+    version: str | None
+
+
+class RoundQueue:
+    """Requests, claims and outcomes of rounds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(self, project: int, reason: str, *, delay: float = 0.0, limit: float = 0.0) -> int:
+        """Queue a round, or put off the queued one: ``delay`` from now, ``limit`` after the first request.
+
+        A delay of 0 makes it due at once. Returns the round's id.
+        """
+        now = time.time()
+        with self._database.write() as db:
+            row = db.execute(_waiting(project)).first()
+            if row is None:
+                values = {"project": project, "state": "queued", "reason": reason, "created": now}
+                result = db.execute(insert(ROUNDS).values(**values, due=now + delay))
+                return int(result.inserted_primary_key[0])
+            due = min(now + delay, row.created + max(limit, delay)) if delay else now
+            db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
+            return int(row.id)
+
+    def claim(self, project: int | None = None) -> Round | None:
+        """Take the round that is due longest; None where there is none, or its project is being run."""
+        now = time.time()
+        busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running")
+        query = select(ROUNDS.c.id).where(
+            ROUNDS.c.state == "queued", ROUNDS.c.due <= now, ROUNDS.c.project.not_in(busy)
+        )
+        if project is not None:
+            query = query.where(ROUNDS.c.project == project)
+        with self._database.write() as db:
+            round_id = db.execute(query.order_by(ROUNDS.c.due).limit(1)).scalar()
+            if round_id is None:
+                return None
+            values = {"state": "running", "worker": worker_name(), "started": now, "heartbeat": now}
+            db.execute(
+                update(ROUNDS)
+                .where(ROUNDS.c.id == round_id)
+                .values(**values, attempts=ROUNDS.c.attempts + 1, stage="", progress=0.0)
+            )
+            return _read(db, round_id)
+
+    def beat(self, round_id: int, stage: str, progress: float) -> None:
+        """Say that the round lives and how far it is (``progress`` in [0, 1])."""
+        values = {"stage": stage, "progress": progress, "heartbeat": time.time()}
+        with self._database.write() as db:
+            db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
+
+    def finish(self, round_id: int, state: str, message: str = "", version: str | None = None) -> None:
+        """Close a round as done or failed."""
+        values = {"state": state, "message": message, "version": version, "finished": time.time()}
+        with self._database.write() as db:
+            db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
+
+    def retry(self, round_id: int, message: str, delay: float) -> None:
+        """Put a running round back; where a newer one waits already, that one stands for both."""
+        with self._database.write() as db:
+            row = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one()
+            waiting = db.execute(_waiting(row.project)).first()
+            due = time.time() + delay
+            values: dict[str, Any] = {"state": "queued", "message": message, "due": due}
+            if waiting is not None:
+                values = {"state": "failed", "message": message, "finished": time.time()}
+                later = {"due": max(due, waiting.due), "attempts": row.attempts}
+                db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
+            db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
+
+    def is_waiting(self, project: int) -> bool:
+        """True when a queued round of the project is due: the running one should make way."""
+        with self._database.read() as db:
+            return db.execute(_waiting(project).where(ROUNDS.c.due <= time.time())).first() is not None
+
+    def recover(self) -> int:
+        """Queue again what a dead process was running; returns how many rounds."""
+        with self._database.read() as db:
+            running = list(db.execute(select(ROUNDS).where(ROUNDS.c.state == "running")))
+        now = time.time()
+        lost = [row.id for row in running if worker_is_dead(row.worker, now - row.heartbeat, SILENCE_LIMIT)]
+        for round_id in lost:
+            self.retry(round_id, "the process that ran this round died; it starts again", 0.0)
+        return len(lost)
+
+    def cancel(self, project: int) -> None:
+        """Drop the queued round of a project."""
+        with self._database.write() as db:
+            db.execute(delete(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued"))
+
+    def get(self, round_id: int) -> Round:
+        with self._database.read() as db:
+            return _read(db, round_id)
+
+    def history(self, project: int, limit: int = 50) -> list[Round]:
+        """The latest rounds of a project, newest first."""
+        query = select(ROUNDS.c.id).where(ROUNDS.c.project == project).order_by(ROUNDS.c.id.desc())
+        with self._database.read() as db:
+            return [_read(db, round_id) for round_id in db.execute(query.limit(limit)).scalars().all()]
+
+    def has_work(self) -> bool:
+        """True when any round is queued or running."""
+        with self._database.read() as db:
+            query = select(ROUNDS.c.id).where(ROUNDS.c.state.in_(("queued", "running"))).limit(1)
+            return db.execute(query).first() is not None
+
+
+def _waiting(project: int) -> Any:
+    return select(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued")
+
+
+def _read(db: Connection, round_id: int) -> Round:
+    r = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one()._mapping
+    return Round(**{name: r[name] for name in Round.__dataclass_fields__})

@@ -1,0 +1,114 @@
+"""All settings, read once from flags, the environment and ``.env``; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEGABYTE = 1 << 20
+
+
+def default_data_folder() -> Path:
+    """The user's data folder of this platform, with a folder of our own in it."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "clickpick"
+
+
+class Settings(BaseSettings):
+    """Settings of one installation. Label Studio's own two names are kept; all others are ``CLICKPICK_*``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLICKPICK_", env_file=".env", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    label_studio_url: str = Field("http://localhost:8080", validation_alias="LABEL_STUDIO_URL")
+    label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias="LABEL_STUDIO_API_KEY")
+    data: Path = Field(default_factory=default_data_folder)
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(9090, ge=1, le=65535)
+    threads: int = Field(16, ge=1, le=256)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    device: str = "auto"
+
+    segmenter: str = "gp-lite0"
+    polygon_over_pixels: int = Field(4_000_000, ge=0)
+    embedding_cache_mb: int = Field(512, ge=1)
+
+    learner: str = "probe-lite0"
+    acquisition: str = "margin"
+    selection: str = "top5"
+    queries_per_task: int = Field(10, ge=1, le=20)
+    debounce_seconds: float = Field(2.0, ge=0)
+    debounce_limit_seconds: float = Field(20.0, ge=0)
+    round_every: int = Field(
+        1, ge=1, description="new labels since the live version that a round needs to fit again"
+    )
+    first_push: int = Field(8, ge=1, description="tasks scored and pushed before the rest of the queue")
+    push_chunk: int = Field(32, ge=1)
+    holdout_percent: int = Field(10, ge=0, le=50)
+    gate_labels: int = Field(100, ge=1, description="held-out labels from which the gate holds")
+    gate_margin: float = Field(0.02, ge=0, le=1)
+    feature_cache_mb: int = Field(1024, ge=1)
+
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    max_image_bytes: int = Field(64 * MEGABYTE, ge=1)
+    max_image_pixels: int = Field(100_000_000, ge=1)
+    max_request_bytes: int = Field(64 * MEGABYTE, ge=1)
+    image_cache_mb: int = Field(512, ge=1)
+    studio_timeout: float = Field(30.0, gt=0)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if not value.startswith(("http://", "https://")):
+            message = f"LABEL_STUDIO_URL is {value!r}; expected http://... or https://..."
+            raise ValueError(message)
+        return value
+
+    @property
+    def token(self) -> str:
+        return self.label_studio_api_key.get_secret_value().strip()
+
+    @property
+    def store_url(self) -> str:
+        """Where the tables live: the setting, else a SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data / 'clickpick.db'}"
+
+    @property
+    def versions_folder(self) -> Path:
+        return self.data / "versions"
+
+    @property
+    def features_folder(self) -> Path:
+        return self.data / "features"
+
+    @cached_property
+    def torch_device(self) -> str:
+        """``device``, with "auto" resolved to cuda, else mps, else cpu."""
+        if self.device != "auto":
+            return self.device
+        import torch  # noqa: PLC0415 - seconds to import, and most commands need no device
+
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,172 @@
+"""What must survive a restart, in SQL tables: projects, labels, versions and the outbox to Label Studio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, tuple_, update
+
+from backend.database import Database
+from backend.round_queue import RoundQueue
+from backend.tables import LABELS, OUTBOX, PROJECTS, VERSIONS
+
+DELETE_CHUNK = 150
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published learner state. ``folder`` is relative to the versions folder; ``created`` in Unix seconds."""
+
+    project: int
+    number: int
+    name: str
+    folder: str
+    learner: str
+    classes: tuple[str, ...]
+    digest: str
+    labels: int
+    metrics: dict[str, Any]
+    created: float
+
+
+@dataclass(frozen=True)
+class StoredLabel:
+    """One pixel label as Label Studio last told it; ``item`` is the page of a multi-image task, else 0."""
+
+    task: int
+    item: int
+    row: int
+    col: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A bulk of predictions that Label Studio has not confirmed yet."""
+
+    id: int
+    version: str
+    predictions: list[dict[str, Any]]
+    attempts: int
+
+
+class Store:
+    """Access to all tables; ``rounds`` is the queue of rounds."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self.rounds = RoundQueue(self._database)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def remember_project(self, project: int, config_digest: str) -> bool:
+        """Note the project and its labelling config; True when the config is new or has changed."""
+        query = select(PROJECTS.c.config_digest).where(PROJECTS.c.id == project)
+        with self._database.read() as db:
+            if db.execute(query).scalar() == config_digest:
+                return False
+        with self._database.write() as db:
+            values = {"config_digest": config_digest}
+            if not db.execute(update(PROJECTS).where(PROJECTS.c.id == project).values(**values)).rowcount:
+                db.execute(insert(PROJECTS).values(id=project, **values))
+        return True
+
+    def projects(self) -> list[int]:
+        with self._database.read() as db:
+            return list(db.execute(select(PROJECTS.c.id).order_by(PROJECTS.c.id)).scalars())
+
+    def forget_project(self, project: int) -> None:
+        """Drop what belongs to a project that Label Studio has deleted; its versions stay."""
+        self.rounds.cancel(project)
+        with self._database.write() as db:
+            for table in (LABELS, OUTBOX):
+                db.execute(delete(table).where(table.c.project == project))
+            db.execute(delete(PROJECTS).where(PROJECTS.c.id == project))
+
+    def replace_labels(self, project: int, labels: Sequence[StoredLabel]) -> int:
+        """Make the stored labels of a project equal to these; returns how many changed, came or went."""
+        wanted = {(x.task, x.item, x.row, x.col): x.label for x in labels}
+        stored = {(x.task, x.item, x.row, x.col): x.label for x in self.labels(project)}
+        changed = sorted(key for key in wanted.keys() | stored.keys() if wanted.get(key) != stored.get(key))
+        gone = [key for key in changed if key in stored]
+        fresh = [_label_row(project, key, wanted[key]) for key in changed if key in wanted]
+        columns = tuple_(LABELS.c.task, LABELS.c.item, LABELS.c.row, LABELS.c.col)
+        with self._database.write() as db:
+            for start in range(0, len(gone), DELETE_CHUNK):
+                chunk = gone[start : start + DELETE_CHUNK]
+                db.execute(delete(LABELS).where(LABELS.c.project == project, columns.in_(chunk)))
+            if fresh:
+                db.execute(insert(LABELS), fresh)
+        return len(changed)
+
+    def labels(self, project: int, task: int | None = None) -> list[StoredLabel]:
+        """The pixel labels of a project, or of one of its tasks."""
+        columns = (LABELS.c.task, LABELS.c.item, LABELS.c.row, LABELS.c.col, LABELS.c.label)
+        query = select(*columns).where(LABELS.c.project == project).order_by(*columns[:4])
+        if task is not None:
+            query = query.where(LABELS.c.task == task)
+        with self._database.read() as db:
+            return [StoredLabel(*row) for row in db.execute(query)]
+
+    def next_version_number(self, project: int) -> int:
+        query = select(func.coalesce(func.max(VERSIONS.c.number), 0)).where(VERSIONS.c.project == project)
+        with self._database.read() as db:
+            return int(db.execute(query).scalar_one()) + 1
+
+    def publish(self, version: Version) -> None:
+        """Record a version and make it the live one: both or neither."""
+        values = asdict(version)
+        values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
+        with self._database.write() as db:
+            db.execute(insert(VERSIONS).values(**values))
+            live = update(PROJECTS).where(PROJECTS.c.id == version.project)
+            db.execute(live.values(live_version=version.number))
+
+    def live_version(self, project: int) -> Version | None:
+        live = select(PROJECTS.c.live_version).where(PROJECTS.c.id == project).scalar_subquery()
+        query = select(VERSIONS).where(VERSIONS.c.project == project, VERSIONS.c.number == live)
+        with self._database.read() as db:
+            row = db.execute(query).first()
+        return None if row is None else _version(row)
+
+    def versions(self, project: int) -> list[Version]:
+        """All versions of a project, newest first."""
+        query = select(VERSIONS).where(VERSIONS.c.project == project).order_by(VERSIONS.c.number.desc())
+        with self._database.read() as db:
+            return [_version(row) for row in db.execute(query)]
+
+    def post(self, project: int, version: str, predictions: Sequence[dict[str, Any]]) -> None:
+        """Put predictions into the outbox."""
+        payload = json.dumps(list(predictions))
+        with self._database.write() as db:
+            db.execute(insert(OUTBOX).values(project=project, version=version, payload=payload))
+
+    def parcels(self, project: int) -> list[Parcel]:
+        """What waits in the outbox, oldest first."""
+        query = select(OUTBOX).where(OUTBOX.c.project == project).order_by(OUTBOX.c.id)
+        with self._database.read() as db:
+            return [Parcel(r.id, r.version, json.loads(r.payload), r.attempts) for r in db.execute(query)]
+
+    def parcel_tried(self, parcel_id: int) -> None:
+        """Note, before the attempt, that a parcel may have reached Label Studio."""
+        with self._database.write() as db:
+            db.execute(update(OUTBOX).where(OUTBOX.c.id == parcel_id).values(attempts=OUTBOX.c.attempts + 1))
+
+    def drop_parcel(self, parcel_id: int) -> None:
+        with self._database.write() as db:
+            db.execute(delete(OUTBOX).where(OUTBOX.c.id == parcel_id))
+
+
+def _label_row(project: int, key: tuple[int, int, int, int], label: str) -> dict[str, Any]:
+    task, item, row, col = key
+    return {"project": project, "task": task, "item": item, "row": row, "col": col, "label": label}
+
+
+def _version(row: Any) -> Version:
+    values = dict(row._mapping)
+    values.update(classes=tuple(json.loads(values["classes"])), metrics=json.loads(values["metrics"]))
+    return Version(**values)

@@ -1,0 +1,138 @@
+"""One queued and one running round a project; nothing is lost when a process dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from backend.store import Store
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = Store(url)
+    yield opened
+    opened.close()
+
+
+def test_a_burst_of_requests_is_one_round(store: Store) -> None:
+    numbers = {store.rounds.request(1, "annotation_created", delay=0.0) for _ in range(20)}
+    assert len(numbers) == 1
+    assert store.rounds.claim() is not None
+    assert store.rounds.claim() is None
+
+
+def test_debounce_puts_off_but_not_for_ever(store: Store) -> None:
+    number = store.rounds.request(1, "a", delay=0.3, limit=0.5)
+    first_due = store.rounds.get(number).due
+    time.sleep(0.1)
+    store.rounds.request(1, "b", delay=0.3, limit=0.5)
+    assert store.rounds.get(number).due > first_due
+    store.rounds.request(1, "c", delay=60, limit=0.5)
+    assert store.rounds.get(number).due <= first_due - 0.3 + 60.001
+    store.rounds.request(1, "d", delay=0.4, limit=0.5)
+    assert store.rounds.get(number).due == pytest.approx(first_due + 0.2, abs=0.05)
+    assert store.rounds.claim() is None, "not due yet"
+
+
+def test_a_request_without_delay_makes_a_waiting_round_due(store: Store) -> None:
+    number = store.rounds.request(1, "a", delay=60)
+    assert store.rounds.claim() is None
+    store.rounds.request(1, "asked for")
+    claimed = store.rounds.claim()
+    assert claimed is not None
+    assert (claimed.id, claimed.reason) == (number, "asked for")
+
+
+def test_labels_during_a_run_cause_exactly_one_more(store: Store) -> None:
+    store.rounds.request(1, "a")
+    running = store.rounds.claim()
+    assert running is not None
+    for _ in range(5):
+        store.rounds.request(1, "b")
+    assert store.rounds.is_waiting(1)
+    assert store.rounds.claim() is None, "two rounds of one project never run at once"
+    store.rounds.finish(running.id, "done", "fine", "v1")
+    second = store.rounds.claim()
+    assert second is not None
+    store.rounds.finish(second.id, "done")
+    assert store.rounds.claim() is None
+    assert not store.rounds.is_waiting(1)
+
+
+def test_projects_do_not_wait_for_each_other(store: Store) -> None:
+    store.rounds.request(1, "a")
+    store.rounds.request(2, "a")
+    claimed = {store.rounds.claim().project, store.rounds.claim().project}  # type: ignore[union-attr]
+    assert claimed == {1, 2}
+
+
+def test_many_claimers_never_take_the_same_round(url: str) -> None:
+    stores = [Store(url) for _ in range(4)]
+    for project in range(1, 21):
+        stores[0].rounds.request(project, "a")
+
+    def take(store: Store) -> list[int]:
+        taken = []
+        while (claimed := store.rounds.claim()) is not None:
+            taken.append(claimed.id)
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [number for part in pool.map(take, stores) for number in part]
+    for store in stores:
+        store.close()
+    assert sorted(taken) == sorted(set(taken))
+    assert len(taken) == 20
+
+
+def test_a_round_of_a_dead_process_is_queued_again(store: Store, url: str) -> None:
+    store.rounds.request(1, "a")
+    code = f"from backend.store import Store; assert Store({url!r}).rounds.claim() is not None"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert store.rounds.claim() is None
+    assert store.rounds.recover() == 1
+    again = store.rounds.claim()
+    assert again is not None
+    assert again.attempts == 2
+
+
+def test_a_round_of_a_living_process_is_left_alone(store: Store) -> None:
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    assert store.rounds.recover() == 0
+
+
+def test_retry_joins_a_newer_request(store: Store) -> None:
+    first = store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    second = store.rounds.request(1, "b")
+    store.rounds.retry(first, "Label Studio is away", 30.0)
+    assert store.rounds.get(first).state == "failed"
+    waiting = store.rounds.get(second)
+    assert waiting.state == "queued"
+    assert waiting.due > time.time() + 25
+    assert waiting.attempts == 1, "the pause goes on growing"
+
+
+def test_progress_is_visible(store: Store) -> None:
+    number = store.rounds.request(1, "a")
+    store.rounds.claim()
+    store.rounds.beat(number, "fit", 0.25)
+    seen = store.rounds.get(number)
+    assert (seen.state, seen.stage, seen.progress) == ("running", "fit", 0.25)
+    store.rounds.finish(number, "done", "published v1", "v1")
+    assert store.rounds.history(1)[0].version == "v1"

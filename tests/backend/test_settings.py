@@ -1,0 +1,62 @@
+"""One Settings object from flags, environment and .env."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from backend.settings import Settings
+
+pytestmark = pytest.mark.unit
+
+
+def test_label_studios_own_names_and_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://studio:8080/")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", " a-token ")
+    monkeypatch.setenv("CLICKPICK_ALLOWED_HOSTS", "Images.Example.com, cdn.example.com,")
+    monkeypatch.setenv("CLICKPICK_PORT", "9191")
+    settings = Settings()
+    assert settings.label_studio_url == "http://studio:8080"
+    assert settings.token == "a-token"
+    assert settings.allowed_hosts == ("images.example.com", "cdn.example.com")
+    assert settings.port == 9191
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("CLICKPICK_PORT=1001\nCLICKPICK_HOST=file\nCLICKPICK_LEARNER=file\n")
+    monkeypatch.setenv("CLICKPICK_PORT", "1002")
+    monkeypatch.setenv("CLICKPICK_HOST", "environment")
+    settings = Settings(port=1003)
+    assert (settings.port, settings.host, settings.learner) == (1003, "environment", "file")
+
+
+def test_the_token_does_not_print() -> None:
+    settings = Settings(label_studio_api_key="very-secret")
+    assert "very-secret" not in repr(settings)
+    assert "very-secret" not in str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"label_studio_url": "localhost:8080"},
+        {"port": 0},
+        {"queries_per_task": 21},
+        {"gate_margin": -1},
+        {"log_level": "LOUD"},
+    ],
+)
+def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_store_is_a_file_of_the_data_folder_unless_an_address_is_given(tmp_path: Path) -> None:
+    assert Settings(data=tmp_path).store_url == f"sqlite:///{tmp_path / 'clickpick.db'}"
+    assert Settings(data=tmp_path, database_url="postgresql://x/y").store_url == "postgresql://x/y"
