@@ -1,0 +1,240 @@
+"""The doctor: each illness is found under its code, and a healthy installation has none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from backend.connect import connect
+from backend.doctor import Finding, diagnose
+from backend.doctor.installation import is_loopback
+from backend.settings import Settings
+from backend.studio import Studio
+from label_config.templates import render
+from tests.fakes.http_server import Answer, serve
+from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
+
+pytestmark = pytest.mark.unit
+
+PIXEL = render("pixel", ["road", "car"])
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeLabelStudio]:
+    with FakeLabelStudio() as server:
+        yield server
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    with serve(lambda _: {"status": "UP"}) as url:
+        yield url
+
+
+def settings(url: str, token: str) -> Settings:
+    return Settings(_env_file=None, label_studio_url=url, label_studio_api_key=token)  # type: ignore[call-arg]
+
+
+def healthy(fake: FakeLabelStudio, backend: str) -> int:
+    """A connected project with a readable image."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 5)).save(buffer, "PNG")
+    project = fake.add_project(PIXEL)
+    fake.upload(project, "a.png", buffer.getvalue())
+    connect(Studio(fake.url, fake.pat), project, backend)
+    return project
+
+
+def examine(fake: FakeLabelStudio, project: int | None, backend: str) -> dict[str, Finding]:
+    return {finding.code: finding for finding in diagnose(settings(fake.url, fake.pat), project, backend)}
+
+
+def ill(found: dict[str, Finding]) -> set[str]:
+    return {finding.code for finding in found.values() if finding.severity != "ok"}
+
+
+def test_healthy(fake: FakeLabelStudio, backend: str) -> None:
+    found = examine(fake, healthy(fake, backend), backend)
+    assert ill(found) == set()
+    assert list(found) == ["backend-ok", "studio-ok", "config-ok", "connection-ok", "image-ok"]
+    assert "7x5" in found["image-ok"].message
+
+
+def test_all_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.doctor.installation.inside_container", lambda: False)
+    with serve(lambda _: None) as gone:
+        pass
+    found = {f.code: f for f in diagnose(settings(gone, make_token("refresh", seconds=9e8)), 1, gone)}
+    assert ill(found) == {"backend-down", "studio-unreachable"}
+    assert all(f.advice for f in found.values())
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(b"<html></html>"), Answer(b"{}"), Answer(b"[]"), Answer(b'{"status": "DOWN"}', 500)]
+)
+def test_something_else_at_the_backends_address(fake: FakeLabelStudio, answer: Answer) -> None:
+    with serve(lambda _: answer) as other:
+        assert ill(examine(fake, None, other)) == {"backend-down"}
+
+
+@pytest.mark.parametrize(
+    ("token", "codes"),
+    [
+        ("", {"token-missing"}),
+        ("no-such-token", {"token-legacy", "token-refused"}),
+        (LEGACY_TOKEN, {"token-legacy", "token-refused"}),
+        (make_token("access", seconds=300), {"token-short-lived"}),
+        (make_token("refresh", seconds=-1), {"token-expired"}),
+        (make_token("refresh", seconds=86400), {"token-expires-soon", "token-refused"}),
+        (make_token("refresh", seconds=9e8), {"token-refused"}),
+    ],
+)
+def test_tokens(fake: FakeLabelStudio, backend: str, token: str, codes: set[str]) -> None:
+    found = {f.code: f for f in diagnose(settings(fake.url, token), healthy(fake, backend), backend)}
+    assert ill(found) == codes
+    assert all("personal access token" in found[code].advice for code in codes)
+    assert token == "" or token not in str(found)
+
+
+def test_legacy_token_that_works_is_only_a_warning(fake: FakeLabelStudio, backend: str) -> None:
+    fake.legacy_enabled = True
+    found = {f.code: f for f in diagnose(settings(fake.url, LEGACY_TOKEN), None, backend)}
+    assert ill(found) == {"token-legacy"}
+    assert found["token-legacy"].severity == "warning"
+
+
+@pytest.mark.parametrize(("inside", "codes"), [(True, {"localhost-in-docker"}), (False, set())])
+def test_localhost_in_docker(
+    monkeypatch: pytest.MonkeyPatch, backend: str, inside: bool, codes: set[str]
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: inside and str(path) == "/.dockerenv")
+    with serve(lambda _: None) as gone:
+        pass
+    found = {f.code: f for f in diagnose(settings(gone, LEGACY_TOKEN), None, backend)}
+    assert ill(found) == {"studio-unreachable", "token-legacy"} | codes
+    assert not inside or "host.docker.internal" in found["localhost-in-docker"].advice
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("http://localhost:1", True),
+        ("http://127.1.2.3", True),
+        ("http://[::1]/", True),
+        ("http://studio:8080", False),
+    ],
+)
+def test_is_loopback(url: str, answer: bool) -> None:
+    assert is_loopback(url) is answer
+
+
+def test_missing_project(fake: FakeLabelStudio, backend: str) -> None:
+    assert ill(examine(fake, 99, backend)) == {"project-missing"}
+
+
+def test_label_studio_that_breaks_midway(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.pages[f"/api/projects/{project}/"] = Answer(b"{}", 500)
+    assert ill(examine(fake, project, backend)) == {"studio-unreachable"}
+    del fake.pages[f"/api/projects/{project}/"]
+    fake.pages["/api/webhooks/"] = Answer(b"{}", 500)
+    assert ill(examine(fake, project, backend)) == {"check-failed"}
+
+
+def test_config_problems_with_a_repaired_config(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.projects[project]["label_config"] = "<View><Image name='image' value='$image'/></View>"
+    found = examine(fake, project, backend)
+    assert any(code.startswith("config-") for code in ill(found))
+    assert "<KeyPointLabels" in found["config-repaired"].advice
+    fake.projects[project]["label_config"] = "no xml"
+    assert "config-unreadable" in examine(fake, project, backend)
+
+
+def test_not_connected(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.backends.clear()
+    found = examine(fake, project, backend)
+    assert ill(found) == {"backend-missing"}
+    assert f"clickpick connect --project {project}" in found["backend-missing"].advice
+    assert "USE_DEFAULT_BANNED_SUBNETS=false" in found["backend-missing"].advice
+
+
+@pytest.mark.parametrize(
+    ("row", "codes"),
+    [
+        ({"state": "DI", "error_message": "Connection refused"}, {"backend-unreachable"}),
+        ({"state": "ER", "error_message": "500 Server Error"}, {"backend-unreachable"}),
+        (
+            {"state": "DI", "error_message": "URL resolves to a reserved network address (block)"},
+            {"address-guard"},
+        ),
+        ({"is_interactive": False}, {"backend-not-interactive"}),
+    ],
+)
+def test_backend_states(fake: FakeLabelStudio, backend: str, row: dict[str, Any], codes: set[str]) -> None:
+    project = healthy(fake, backend)
+    next(iter(fake.backends.values())).update(row)
+    assert ill(examine(fake, project, backend)) == codes
+
+
+def test_duplicate_and_older_backends(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    studio = Studio(fake.url, fake.pat)
+    copy = studio.add_backend(project, backend, title="ClickPick")
+    assert ill(examine(fake, project, backend)) == {"backend-duplicates"}
+    studio.delete_backend(copy.id)
+    fake.backends[0] = {**next(iter(fake.backends.values())), "id": 0, "title": "SAM", "url": "http://sam"}
+    assert ill(examine(fake, project, backend)) == {"backend-shadowed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (None, "webhook-missing"),
+        ({"is_active": False}, "webhook-insufficient"),
+        ({"send_payload": False}, "webhook-insufficient"),
+    ],
+)
+def test_webhooks(fake: FakeLabelStudio, backend: str, change: dict[str, Any] | None, code: str) -> None:
+    project = healthy(fake, backend)
+    if change is None:
+        fake.hooks.clear()
+    else:
+        next(iter(fake.hooks.values())).update(change)
+    assert ill(examine(fake, project, backend)) == {code}
+
+
+def test_two_webhooks(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    Studio(fake.url, fake.pat).add_webhook(project, f"{backend}/webhook")
+    assert ill(examine(fake, project, backend)) == {"webhook-duplicates"}
+
+
+def test_order_of_the_queue(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.projects[project]["sampling"] = "Sequential sampling"
+    assert ill(examine(fake, project, backend)) == {"sampling"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"image": "/data/upload/1/gone.png"}, {"image": "http://10.0.0.1/a.png"}, {"other": "x"}, {"image": []}],
+)
+def test_unreadable_image(fake: FakeLabelStudio, backend: str, data: dict[str, Any]) -> None:
+    project = healthy(fake, backend)
+    fake.add_task(project, data)
+    found = examine(fake, project, backend)
+    assert ill(found) == {"image-unreadable"}
+    assert "image-ok" in found
+
+
+def test_no_tasks(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.tasks.clear()
+    assert ill(examine(fake, project, backend)) == {"no-tasks"}
