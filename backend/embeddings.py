@@ -1,0 +1,75 @@
+"""Clicks to logits with everything that can be reused: embeddings of images, and states of earlier prompts.
+
+The state of click n is found under the prompt of clicks 1..n, so click n + 1 finds it without any session. What
+the caches have lost is computed again click by click: an answer never depends on them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.caches import ByteLRU
+from backend.images import UprightImage
+from model_zoo.prompt import Prompt
+from model_zoo.registry import create_segmenter
+from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+
+
+class Decoder:
+    """Segmenters of one device with their caches; its methods run on the engine's model thread."""
+
+    def __init__(self, device: Callable[[], str], cache_bytes: int) -> None:
+        self._device = device
+        self._segmenters: dict[str, Segmenter] = {}
+        self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
+        self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
+        self._building = threading.Lock()
+
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter of that name, built once a process."""
+        found = self._segmenters.get(name)
+        if found is None:
+            with self._building:
+                found = self._segmenters.get(name) or create_segmenter(name, device=self._device())
+                self._segmenters[name] = found
+        return found
+
+    def embed(self, name: str, image: UprightImage) -> Embedding:
+        """The image's embedding, from the cache where it is."""
+        segmenter = self.segmenter(name)
+        key = (image.digest, segmenter.fingerprint)
+        embedding = self._embeddings.get(key)
+        if embedding is None:
+            embedding = segmenter.encode(image.array)
+            self._embeddings.put(key, embedding, embedding.nbytes)
+        return embedding
+
+    def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
+        """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first."""
+        segmenter = self.segmenter(name)
+        embedding = self.embed(name, image)
+        if not segmenter.stateful:
+            return segmenter.decode(embedding, prompt)
+        missing = [prompt]
+        state: Any = None
+        while (earlier := missing[0].before_last_click()) is not None:
+            state = self._states.get((image.digest, segmenter.fingerprint, earlier.key()))
+            if state is not None:
+                break
+            missing.insert(0, earlier)
+        for step in missing:
+            mask = segmenter.decode(embedding, step, state)
+            state = mask.state
+            size = mask.logits.nbytes if state is not None else 0
+            self._states.put((image.digest, segmenter.fingerprint, step.key()), state, size)
+        return mask
+
+
+def foreground(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, W) bool: logits above 0 are the object, for every segmenter."""
+    return logits > 0

@@ -1,0 +1,110 @@
+"""The default engine: model calls on one thread, rounds in one training process on this machine."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from backend.errors import ModelUnavailable
+from backend.settings import Settings
+from backend.store import Store
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+RESTART_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+
+
+class LocalEngine:
+    """Owns the model thread and the training process; both start when first needed."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._models = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run a model call; calls of all requests take turns."""
+        try:
+            return self._models.submit(function)
+        except RuntimeError as error:
+            raise ModelUnavailable("the server is shutting down; try again when it is back") from error
+
+    def start_training_process(self) -> None:
+        """Make sure that somebody works on the queue of rounds."""
+        with self._lock:
+            if self._process is not None or self._stopping:
+                return
+            self._process = self._spawn()
+        threading.Thread(target=self._watch, name="watch-training", daemon=True).start()
+        atexit.register(self.stop)
+
+    @property
+    def training_pid(self) -> int | None:
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def stop(self) -> None:
+        """End the training process; a round under way is run again by the next one."""
+        with self._lock:
+            self._stopping = True
+            process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+        self._models.shutdown(wait=False, cancel_futures=True)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "backend.engines.worker"]
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, env={**os.environ, **_environment(self._settings)}
+        )
+        LOG.info("training process %d started", process.pid)
+        return process
+
+    def _watch(self) -> None:
+        """Start the training process again whenever it dies, with growing pauses."""
+        pause = RESTART_PAUSE
+        while True:
+            process = self._process
+            if process is None:
+                return
+            started = time.monotonic()
+            code = process.wait()
+            if self._stopping:
+                return
+            if time.monotonic() - started > LONGEST_PAUSE:
+                pause = RESTART_PAUSE
+            LOG.error("the training process ended with code %s; it starts again in %.0f s", code, pause)
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+            with self._lock:
+                if self._stopping:
+                    return
+                self._process = self._spawn()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings as the child reads them: flags of the command line must reach it too."""
+    values = {
+        f"CLICKPICK_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in settings.model_dump(exclude={"label_studio_url", "label_studio_api_key"}).items()
+    }
+    return {**values, "LABEL_STUDIO_URL": settings.label_studio_url, "LABEL_STUDIO_API_KEY": settings.token}

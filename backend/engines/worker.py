@@ -1,0 +1,128 @@
+"""The training process: claims rounds from the queue and runs them, one at a time, at low priority.
+
+Started by `backend.engines.local`; ends when its standard input closes, which happens however the parent dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+
+from backend.errors import ClickPickError, StudioUnavailable
+from backend.images import ImageFetcher
+from backend.learning.rounds import RoundRunner
+from backend.learning.versions import Versions
+from backend.logs import configure_logging
+from backend.round_queue import Round
+from backend.services import open_images, open_studio
+from backend.settings import Settings
+from backend.store import Store
+from label_config import LabelConfigError
+from model_zoo.errors import ModelZooError
+
+LOG = logging.getLogger(__name__)
+POLL_SECONDS = 0.2
+BEAT_SECONDS = 0.5
+LONGEST_PAUSE = 300.0
+NICENESS = 10
+"""Clicks come first: the web process gets about ten times the share of a busy core."""
+
+
+class Worker:
+    """Runs rounds from one store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = Store(settings.store_url)
+        studio = open_studio(settings)
+        images: ImageFetcher = open_images(settings, studio)
+        versions = Versions(self._store, settings.versions_folder, settings.torch_device)
+        self._runner = RoundRunner(settings, self._store, studio, images, versions)
+
+    def run_one(self, project: int | None = None) -> Round | None:
+        """Claim and run one due round; returns it as it ended, or None when there was none."""
+        claimed = self._store.rounds.claim(project)
+        if claimed is None:
+            return None
+        self._run(claimed)
+        return self._store.rounds.get(claimed.id)
+
+    def run_forever(self) -> None:
+        """Work until the process ends."""
+        self._store.rounds.recover()
+        while True:
+            if self.run_one() is None:
+                time.sleep(POLL_SECONDS)
+
+    def _run(self, claimed: Round) -> None:
+        rounds = self._store.rounds
+        beat = _Heartbeat(self._store, claimed.id)
+        try:
+            with beat:
+                outcome = self._runner.run(
+                    claimed.project, claimed.reason, beat.report, lambda: rounds.is_waiting(claimed.project)
+                )
+            rounds.finish(claimed.id, "done", outcome.message, outcome.version)
+            LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
+        except StudioUnavailable as error:
+            pause = min(LONGEST_PAUSE, 2.0**claimed.attempts)
+            rounds.retry(claimed.id, str(error), pause)
+            LOG.warning("project %d: %s; next try in %.0f s", claimed.project, error, pause)
+        except (ClickPickError, LabelConfigError, ModelZooError) as error:
+            rounds.finish(claimed.id, "failed", str(error))
+            LOG.error("project %d, round %d failed: %s", claimed.project, claimed.id, error)
+        except Exception:
+            rounds.finish(
+                claimed.id, "failed", "internal error; the log of the training process has the details"
+            )
+            LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
+
+
+class _Heartbeat:
+    """Tells the store twice a second that the round lives, and how far it is."""
+
+    def __init__(self, store: Store, round_id: int) -> None:
+        self._store = store
+        self._round_id = round_id
+        self._state = ("", 0.0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def report(self, stage: str, progress: float) -> None:
+        self._state = (stage, progress)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            with contextlib.suppress(Exception):  # a missed beat is made up for by the next
+                self._store.rounds.beat(self._round_id, *self._state)
+
+
+def _leave_with_parent() -> None:
+    """End this process once the other end of standard input is gone."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry point of the training process."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    Worker(settings).run_forever()
+
+
+if __name__ == "__main__":
+    main()

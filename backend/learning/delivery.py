@@ -1,0 +1,77 @@
+"""Hands predictions to Label Studio through the outbox, each exactly once, and switches the queue to a version."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from backend.errors import StudioRefused
+from backend.learning.versions import is_ours
+from backend.store import Parcel, Store
+from backend.studio import Studio
+
+LOG = logging.getLogger(__name__)
+SAMPLING = "Uncertainty sampling"
+PARTLY_STORED = 201
+DATA_REFUSED = frozenset({PARTLY_STORED, 400})
+"""Answers that concern the predictions themselves: sending them again would be refused again."""
+
+
+class Delivery:
+    """What one project receives. Label Studio away = StudioUnavailable, and the parcels stay in the outbox."""
+
+    def __init__(self, store: Store, studio: Studio, project: int) -> None:
+        self._store = store
+        self._studio = studio
+        self._project = project
+
+    def send(self, version: str, predictions: Sequence[dict[str, Any]]) -> None:
+        """Post predictions of a version, and deliver all that waits."""
+        if predictions:
+            self._store.post(self._project, version, predictions)
+        self.flush(version)
+
+    def flush(self, version: str) -> None:
+        """Deliver what waits; parcels of other versions have been superseded and are dropped."""
+        for parcel in self._store.parcels(self._project):
+            if parcel.version == version:
+                self._deliver(parcel)
+            self._store.drop_parcel(parcel.id)
+
+    def switch_to(self, version: str) -> None:
+        """Make Label Studio serve this version's predictions, least certain task first."""
+        self._studio.update_project(self._project, model_version=version, sampling=SAMPLING)
+
+    def remove_versions_except(self, *kept: str) -> None:
+        """Delete our superseded predictions; those of other tools are not touched."""
+        for name in self._studio.model_versions(self._project):
+            if is_ours(name, self._project) and name not in kept:
+                self._studio.delete_model_version(self._project, name)
+
+    def _deliver(self, parcel: Parcel) -> None:
+        predictions = parcel.predictions
+        if parcel.attempts:  # an earlier attempt may have arrived without our hearing of it
+            arrived = self._studio.prediction_scores(self._project, parcel.version)
+            predictions = [p for p in predictions if p["task"] not in arrived]
+        self._store.parcel_tried(parcel.id)
+        try:
+            self._import(predictions)
+        except StudioRefused as refusal:
+            if refusal.studio_status not in DATA_REFUSED:
+                raise
+            self._import_what_is_left(predictions, refusal)
+
+    def _import_what_is_left(self, predictions: Sequence[dict[str, Any]], refusal: StudioRefused) -> None:
+        """Without the tasks that were deleted meanwhile; what Label Studio still refuses is lost, and logged."""
+        alive = {task.id for task in self._studio.tasks(self._project)}
+        remaining = [p for p in predictions if p["task"] in alive]
+        if refusal.studio_status == PARTLY_STORED or len(remaining) == len(predictions):
+            LOG.error("project %d: %s", self._project, refusal)
+            return
+        LOG.info("%d tasks were deleted meanwhile", len(predictions) - len(remaining))
+        self._import(remaining)
+
+    def _import(self, predictions: Sequence[dict[str, Any]]) -> None:
+        if predictions:
+            self._studio.import_predictions(self._project, list(predictions))

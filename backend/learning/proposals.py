@@ -1,0 +1,151 @@
+"""What a task shows when it is opened: queries, the live version's pre-annotation, and a score for the queue."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.learning.acquisition import get_acquisition
+from backend.learning.selection import get_selection, task_uncertainty
+from label_config import ImageSchema, Query, mask_regions, query_regions
+from model_zoo.learners.base import LabelledImage, Learner
+
+WORKING_PIXELS = 2_000_000
+"""Images are shrunk to this many pixels before a learner sees them: queries and borders stay within 2 px at 8 MP."""
+SPECK = 5
+"""Side in pixels of the median filter that takes specks out of a pre-annotation; they cost bytes, not work."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How queries are chosen, and in which form masks are written."""
+
+    acquisition: str
+    selection: str
+    queries: int
+    polygon_over_pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """One image of a task.
+
+    ``key``: its identity for feature caches. ``answered``: (row, col) that a person has answered already,
+    "cannot tell" included.
+    """
+
+    task: int
+    item: int | None
+    key: str
+    image: NDArray[np.uint8]
+    answered: Collection[tuple[int, int]] = ()
+
+
+def propose(
+    pages: Sequence[Page], schema: ImageSchema, learner: Learner | None, version: str, recipe: Recipe
+) -> dict[str, Any]:
+    """A Label Studio prediction: queries first, then the pre-annotation, and the score (1 - uncertainty).
+
+    Without a learner the queries are random and there is no pre-annotation. The same version and task always
+    give the same queries. Several pages share the budget of queries evenly.
+    """
+    queries: list[dict[str, Any]] = []
+    masks: list[dict[str, Any]] = []
+    uncertainties: list[float] = []
+    budget = math.ceil(recipe.queries / max(1, len(pages)))
+    for page in pages:
+        rng = np.random.default_rng(_seed(version, page))
+        height, width = page.image.shape[:2]
+        small = _shrink(page.image)
+        probabilities = None if learner is None else learner.predict_proba(small)
+        if learner is not None and probabilities is not None:
+            masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
+        uncertainties.append(1.0 if probabilities is None else task_uncertainty(probabilities))
+        picked = _choose(probabilities, page, small.shape[:2], budget=budget, recipe=recipe, rng=rng)
+        queries += query_regions(picked, schema, height, width, item_index=page.item)
+        if learner is not None and small is page.image:
+            learner.prepare(_unlabelled(page, picked))
+    score = round(1.0 - float(np.mean(uncertainties)), 6) if uncertainties else 0.0
+    return {"model_version": version, "score": min(1.0, max(0.0, score)), "result": queries + masks}
+
+
+def _choose(
+    probabilities: NDArray[np.float32] | None,
+    page: Page,
+    size: tuple[int, int],
+    *,
+    budget: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> list[Query]:
+    height, width = page.image.shape[:2]
+    if probabilities is None:
+        probabilities = np.ones((1, *size), dtype=np.float32)
+        scores = get_acquisition("random")(probabilities, rng)
+    else:
+        scores = get_acquisition(recipe.acquisition)(probabilities, rng)
+    exclude = np.zeros(size, dtype=bool)
+    for row, col in page.answered:
+        exclude[min(row * size[0] // height, size[0] - 1), min(col * size[1] // width, size[1] - 1)] = True
+    picked = get_selection(recipe.selection)(scores, budget, rng, exclude)
+    return [
+        Query(row=int((r + 0.5) * height / size[0]), col=int((c + 0.5) * width / size[1])) for r, c in picked
+    ]
+
+
+def _preannotation(
+    probabilities: NDArray[np.float32],
+    page: Page,
+    schema: ImageSchema,
+    classes: Sequence[str],
+    recipe: Recipe,
+) -> list[dict[str, Any]]:
+    height, width = page.image.shape[:2]
+    best = probabilities.argmax(axis=0).astype(np.uint8)
+    if min(best.shape) >= SPECK:
+        best = cv2.medianBlur(best, SPECK).astype(np.uint8)
+    full = cv2.resize(best, (width, height), interpolation=cv2.INTER_NEAREST)
+    regions: list[dict[str, Any]] = []
+    for index, label in enumerate(classes):
+        where = best == index
+        if not where.any() or not any(label in output.labels for output in schema.outputs):
+            continue
+        confidence = float(probabilities[index][where].mean())
+        regions += mask_regions(
+            full == index,
+            schema,
+            label,
+            region_id=f"pre-{page.item or 0}-{index}",
+            score=round(confidence, 4),
+            item_index=page.item,
+            readonly=True,
+            polygon_over_pixels=recipe.polygon_over_pixels,
+        )
+    return regions
+
+
+def _unlabelled(page: Page, queries: Sequence[Query]) -> LabelledImage:
+    """The queries as pixels whose labels are still to come: their features are at hand now."""
+    rows, cols = np.array([(q.row, q.col) for q in queries], dtype=np.int64).reshape(-1, 2).T
+    return LabelledImage(page.key, lambda: page.image, rows, cols, np.zeros_like(rows))
+
+
+def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    factor = math.sqrt(WORKING_PIXELS / (height * width))
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _seed(version: str, page: Page) -> int:
+    text = f"{version}/{page.task}/{page.item}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

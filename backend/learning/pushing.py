@@ -1,0 +1,137 @@
+"""Score the queue with the live version and push queries, pre-annotations and scores, next tasks first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import ClickPickError
+from backend.images import ImageFetcher
+from backend.learning.delivery import Delivery
+from backend.learning.labelled import TaskImage, image_key, image_urls
+from backend.learning.proposals import Page, Recipe, propose
+from backend.settings import Settings
+from backend.studio import Studio, TaskInfo
+from label_config import ImageSchema, ProjectSchema, invalid_reason
+from model_zoo.learners.base import Learner
+
+LOG = logging.getLogger(__name__)
+Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One project's queue: its labelling config, the version to push, and the learner behind it."""
+
+    project: int
+    schema: ProjectSchema
+    target: ImageSchema
+    version: str
+    previous: str
+    learner: Learner | None
+    answered: Answered
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """The settings that decide what a task shows."""
+    return Recipe(
+        acquisition=settings.acquisition,
+        selection=settings.selection,
+        queries=settings.queries_per_task,
+        polygon_over_pixels=settings.polygon_over_pixels,
+    )
+
+
+def answered_pixels(images: Iterable[TaskImage]) -> Answered:
+    """(task, item) -> pixels that a person has answered, "cannot tell" included: never asked again."""
+    return {
+        (image.labels.task_id, image.labels.item_index): [(p.row, p.col) for p in image.labels.pixels]
+        for image in images
+    }
+
+
+class Pusher:
+    """Works through the queue of a project."""
+
+    def __init__(self, settings: Settings, studio: Studio, images: ImageFetcher) -> None:
+        self._settings = settings
+        self._studio = studio
+        self._images = images
+
+    def push(
+        self,
+        queue: Queue,
+        delivery: Delivery,
+        report: Callable[[str, float], None],
+        superseded: Callable[[], bool],
+    ) -> str:
+        """Score and push until done or superseded; returns a sentence for people."""
+        delivery.flush(queue.version)
+        tasks, present = self._waiting(queue)
+        if present:
+            delivery.switch_to(queue.version)
+        done = 0
+        for chunk in self._chunks(tasks):
+            predictions = [p for task in chunk if (p := self.proposal(queue, task)) is not None]
+            delivery.send(queue.version, predictions)
+            if predictions and not present:
+                delivery.switch_to(queue.version)
+                present = True
+            done += len(chunk)
+            report("push", done / len(tasks))
+            if done < len(tasks) and superseded():
+                delivery.remove_versions_except(queue.version, queue.previous)
+                return f"{done} of {len(tasks)} waiting tasks pushed before newer labels came"
+        delivery.remove_versions_except(queue.version)
+        return f"{done} waiting tasks pushed" if tasks else "all waiting tasks were up to date"
+
+    def proposal(self, queue: Queue, task: TaskInfo) -> dict[str, Any] | None:
+        """The prediction of one task; None, with a line in the log, where its image cannot be had."""
+        try:
+            pages = [
+                self._page(queue, task.id, item, url) for item, url in image_urls(queue.target, task.data)
+            ]
+        except ClickPickError as problem:
+            LOG.warning("task %d gets no queries: %s", task.id, problem)
+            return None
+        if not pages:
+            LOG.warning("task %d gets no queries: it has no image in field %r", task.id, queue.target.field)
+            return None
+        prediction = propose(pages, queue.target, queue.learner, queue.version, recipe_of(self._settings))
+        return {"task": task.id, **drop_invalid(prediction, queue.schema)}
+
+    def _page(self, queue: Queue, task: int, item: int | None, url: str) -> Page:
+        image = self._images.get(url, task).array
+        return Page(task, item, image_key(url, task, item), image, queue.answered.get((task, item), ()))
+
+    def _waiting(self, queue: Queue) -> tuple[list[TaskInfo], bool]:
+        """Unlabelled tasks without a prediction of this version, those that Label Studio serves next first."""
+        stored = self._studio.model_versions(queue.project)
+        have = self._scores(queue.project, queue.version, stored)
+        order = have or self._scores(queue.project, queue.previous, stored)
+        tasks = [t for t in self._studio.tasks(queue.project) if not t.is_labeled and t.id not in have]
+        return sorted(tasks, key=lambda task: (order.get(task.id, 2.0), task.id)), bool(have)
+
+    def _scores(self, project: int, version: str, stored: Mapping[str, int]) -> Mapping[int, float]:
+        return self._studio.prediction_scores(project, version) if version in stored else {}
+
+    def _chunks(self, tasks: Sequence[TaskInfo]) -> Iterator[Sequence[TaskInfo]]:
+        first, size = self._settings.first_push, self._settings.push_chunk
+        if tasks:
+            yield tasks[:first]
+        for start in range(first, len(tasks), size):
+            yield tasks[start : start + size]
+
+
+def drop_invalid(prediction: dict[str, Any], schema: ProjectSchema) -> dict[str, Any]:
+    """The prediction without regions that this labelling config cannot show; each is logged."""
+    kept: list[dict[str, Any]] = []
+    for region in prediction["result"]:
+        reason = invalid_reason(region, schema)
+        if reason is None:
+            kept.append(region)
+        else:
+            LOG.error("a region was left out of an answer: %s", reason)
+    return {**prediction, "result": kept}

@@ -1,0 +1,111 @@
+"""One round: collect labels, fit, check, publish, score the queue, choose queries, push them to Label Studio.
+
+Every step can be repeated: labels are replaced by what Label Studio says, a version is not made twice for the
+same labels, and tasks that have predictions of the live version are not scored again. A round that was cut
+short is simply run again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backend.errors import StudioRefused
+from backend.images import ImageFetcher
+from backend.learning.delivery import Delivery
+from backend.learning.fitting import Fitter
+from backend.learning.labelled import read_labels, stored_labels
+from backend.learning.pushing import Pusher, Queue, answered_pixels
+from backend.learning.versions import Versions, version_name
+from backend.settings import Settings
+from backend.store import Store
+from backend.studio import Studio
+from label_config import read_schema
+
+LOG = logging.getLogger(__name__)
+ASKED_FOR = "asked for"
+"""Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a round ended: the version that Label Studio serves now, and a sentence for people."""
+
+    version: str | None
+    message: str
+
+
+class RoundRunner:
+    """Runs rounds of any project; one object a process."""
+
+    def __init__(
+        self, settings: Settings, store: Store, studio: Studio, images: ImageFetcher, versions: Versions
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._studio = studio
+        self._versions = versions
+        self._fitter = Fitter(settings, images, versions)
+        self._pusher = Pusher(settings, studio, images)
+
+    def run(
+        self,
+        project: int,
+        reason: str,
+        report: Callable[[str, float], None],
+        superseded: Callable[[], bool],
+    ) -> Outcome:
+        """Run one round. ``superseded`` says between pushes whether a newer round waits.
+
+        Raises StudioUnavailable where trying again later helps, and other ClickPickErrors where it does not.
+        """
+        try:
+            return self._run(project, reason, report, superseded)
+        except StudioRefused as refusal:
+            if refusal.studio_status == 404 and not self._exists(project):
+                self._store.forget_project(project)
+                return Outcome(None, f"project {project} does not exist in Label Studio any more")
+            raise
+
+    def _run(
+        self, project: int, reason: str, report: Callable[[str, float], None], superseded: Callable[[], bool]
+    ) -> Outcome:
+        report("collect", 0.0)
+        schema = read_schema(self._studio.project(project).label_config)
+        target = schema.pixel_image
+        self._store.remember_project(project, schema.digest)
+        if target is None:
+            return Outcome(None, "the labelling config has no query control, so there is nothing to learn")
+        labelled = read_labels(target, self._studio.annotated_tasks(project))
+        self._store.replace_labels(project, stored_labels(labelled))
+        before = self._store.live_version(project)
+        fitted = self._fitter.update(
+            project,
+            labelled,
+            target.classes,
+            target.learner or self._settings.learner,
+            before,
+            force=reason == ASKED_FOR,
+            report=report,
+        )
+        live = fitted.version
+        queue = Queue(
+            project=project,
+            schema=schema,
+            target=target,
+            version=live.name if live else version_name(project, 0, ""),
+            previous=before.name if before else version_name(project, 0, ""),
+            learner=self._versions.load(live) if live else None,
+            answered=answered_pixels(labelled),
+        )
+        delivery = Delivery(self._store, self._studio, project)
+        pushed = self._pusher.push(queue, delivery, report, superseded)
+        return Outcome(queue.version, f"{fitted.message}; {pushed}")
+
+    def _exists(self, project: int) -> bool:
+        try:
+            self._studio.project(project)
+        except StudioRefused as refusal:
+            return refusal.studio_status != 404
+        return True

@@ -1,0 +1,107 @@
+"""Published learner states: an immutable folder each, and one pointer to the live one.
+
+A version is written to a temporary folder, synced and renamed, and only then recorded and made live in one
+database transaction: a process killed at any moment leaves the previous version live and whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backend.errors import ModelUnavailable
+from backend.store import Store, Version
+from model_zoo.errors import ModelZooError
+from model_zoo.learners.base import Learner
+from model_zoo.registry import create_learner
+
+PREFIX = "clickpick"
+
+
+def version_name(project: int, number: int, digest: str) -> str:
+    """What Label Studio shows as model version: ``clickpick-7-v3-1a2b3c``; number 0 = no learner yet."""
+    return f"{PREFIX}-{project}-v{number}-{digest[:6]}" if number else f"{PREFIX}-{project}-v0"
+
+
+def is_ours(model_version: str, project: int) -> bool:
+    """True for names that `version_name` makes for this project."""
+    return model_version.startswith(f"{PREFIX}-{project}-v")
+
+
+class Versions:
+    """Publishes learners and loads the live one; each process keeps one loaded learner a project."""
+
+    def __init__(self, store: Store, folder: Path, device: str = "cpu") -> None:
+        self._store = store
+        self._folder = folder
+        self._device = device
+        self._loaded: dict[int, tuple[str, Learner]] = {}
+        self._lock = threading.Lock()
+
+    def publish(
+        self, project: int, learner: Learner, *, digest: str, labels: int, metrics: Mapping[str, Any]
+    ) -> Version:
+        """Save the learner as the project's next version and make it live."""
+        number = self._store.next_version_number(project)
+        version = Version(
+            project=project,
+            number=number,
+            name=version_name(project, number, digest),
+            folder=f"{project}/{number}",
+            learner=learner.name,
+            classes=learner.classes,
+            digest=digest,
+            labels=labels,
+            metrics=dict(metrics),
+            created=time.time(),
+        )
+        self._write(version, learner)
+        self._store.publish(version)
+        with self._lock:
+            self._loaded[project] = (version.name, learner)
+        return version
+
+    def load(self, version: Version) -> Learner:
+        """The learner of a version, from memory when it is the one used last."""
+        with self._lock:
+            kept = self._loaded.get(version.project)
+        if kept is not None and kept[0] == version.name:
+            return kept[1]
+        learner = create_learner(version.learner, device=self._device)
+        try:
+            learner.load(self._folder / version.folder)
+        except (ModelZooError, OSError, ValueError, KeyError) as error:
+            message = f"version {version.name} cannot be loaded ({error}); start a round to make a new one"
+            raise ModelUnavailable(message) from error
+        with self._lock:
+            self._loaded[version.project] = (version.name, learner)
+        return learner
+
+    def _write(self, version: Version, learner: Learner) -> None:
+        final = self._folder / version.folder
+        draft = final.with_name(f".{final.name}.{os.getpid()}")
+        for leftover in (draft, final):  # of a process that died before the version was recorded
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft.mkdir(parents=True)
+        learner.save(draft)
+        facts = {"name": version.name, "labels": version.labels, "digest": version.digest}
+        facts.update(metrics=version.metrics, classes=list(version.classes), created=version.created)
+        (draft / "version.json").write_text(json.dumps(facts, indent=2) + "\n")
+        for path in draft.iterdir():
+            _sync(path)
+        draft.rename(final)
+        _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

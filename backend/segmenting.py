@@ -1,0 +1,105 @@
+"""Clicks to regions: image, prompt, mask, repair, and the form that the project's controls ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.caches import SingleFlight
+from backend.embeddings import Decoder, foreground
+from backend.engines.local import LocalEngine
+from backend.errors import BadRequest, ModelUnavailable
+from backend.images import ImageFetcher, UprightImage
+from backend.learning.labelled import image_urls
+from backend.learning.pushing import drop_invalid
+from backend.settings import Settings
+from label_config import ImageSchema, LabelConfigError, ProjectSchema, PromptRequest, mask_regions
+from model_zoo.errors import BadInput, ModelZooError
+from model_zoo.prompt import Prompt
+from model_zoo.segmenters.repair import honour_clicks
+
+LOG = logging.getLogger(__name__)
+
+
+class Segmenting:
+    """Answers interactive requests."""
+
+    def __init__(
+        self, settings: Settings, images: ImageFetcher, decoder: Decoder, engine: LocalEngine
+    ) -> None:
+        self._settings = settings
+        self._images = images
+        self._decoder = decoder
+        self._engine = engine
+        self._flights: SingleFlight[tuple[str, ...], tuple[NDArray[np.bool_], float]] = SingleFlight()
+
+    def segment(
+        self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
+    ) -> dict[str, Any]:
+        """The prediction for one object: its mask in the project's output form."""
+        target = schema.image(request.image)
+        image = self._images.get(_url(target, task, request), task.get("id"))
+        height, width = image.array.shape[:2]
+        prompt = request.prompt(height, width)
+        name = target.segmenter or self._settings.segmenter
+        mask, score = self._mask(name, image, prompt)
+        try:
+            regions = mask_regions(
+                mask,
+                target,
+                request.label,
+                region_id=_region_id(task, request, prompt),
+                score=round(score, 4),
+                item_index=request.item_index,
+                polygon_over_pixels=self._settings.polygon_over_pixels,
+            )
+        except LabelConfigError as error:
+            raise BadRequest(str(error)) from error
+        answer = {"result": regions, "score": round(score, 4), "model_version": name}
+        return drop_invalid(answer, schema)
+
+    def _mask(self, name: str, image: UprightImage, prompt: Prompt) -> tuple[NDArray[np.bool_], float]:
+        """(H, W) bool and a score in [0, 1]; equal requests under way share one computation."""
+
+        def compute() -> tuple[NDArray[np.bool_], float]:
+            mask = self._decoder.decode(name, image, prompt)
+            logits, contradicted = honour_clicks(mask.logits, prompt.clicks)
+            if contradicted:
+                LOG.info("%s contradicted %d of %d clicks; repaired", name, contradicted, len(prompt.clicks))
+            return foreground(logits), float(min(1.0, max(0.0, mask.score)))
+
+        try:
+            return self._flights.do(
+                (name, image.digest, prompt.key()), lambda: self._engine.submit(compute).result()
+            )
+        except BadInput as error:
+            raise BadRequest(str(error)) from error
+        except ModelZooError as error:
+            raise ModelUnavailable(str(error)) from error
+
+
+def _url(target: ImageSchema, task: Mapping[str, Any], request: PromptRequest) -> str:
+    data = task.get("data")
+    urls = dict(image_urls(target, data if isinstance(data, Mapping) else {}))
+    if request.item_index in urls:
+        return urls[request.item_index]
+    if None not in urls and urls and request.item_index is None:
+        return next(iter(urls.values()))
+    if None in urls:
+        return urls[None]
+    raise BadRequest(
+        f"task {task.get('id')} has no image in its field {target.field!r}"
+        f"{'' if request.item_index is None else f' at page {request.item_index}'}; expected an address there"
+    )
+
+
+def _region_id(task: Mapping[str, Any], request: PromptRequest, prompt: Prompt) -> str:
+    """The same for all refinements of one object, so that Label Studio replaces its mask."""
+    anchor: object = prompt.box if prompt.box is not None else prompt.clicks[:1]
+    text = repr((task.get("id"), request.image, request.item_index, request.label, anchor))
+    return "cp" + hashlib.sha256(text.encode()).hexdigest()[:10]

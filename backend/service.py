@@ -1,0 +1,244 @@
+"""The use cases: what the plugin does when Label Studio calls. Knows no HTTP."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from backend.caches import SingleFlight
+from backend.embeddings import Decoder
+from backend.engines.local import LocalEngine
+from backend.errors import BadRequest, ClickPickError
+from backend.images import ImageFetcher
+from backend.learning.labelled import image_urls
+from backend.learning.pushing import Pusher, Queue
+from backend.learning.rounds import ASKED_FOR
+from backend.learning.versions import Versions, version_name
+from backend.segmenting import Segmenting
+from backend.services import open_images, open_studio
+from backend.settings import MEGABYTE, Settings
+from backend.store import Store
+from backend.studio import Studio, TaskInfo
+from label_config import ImageSchema, LabelConfigError, ProjectSchema, read_prompt, read_schema
+from model_zoo.errors import ModelZooError
+
+LOG = logging.getLogger(__name__)
+LABEL_EVENTS = frozenset(
+    {
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATION_DELETED",
+        "ANNOTATIONS_CREATED",
+        "ANNOTATIONS_DELETED",
+        "TASKS_CREATED",
+        "TASKS_DELETED",
+    }
+)
+BATCH_SECONDS = 80.0
+"""Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
+WARM_UP_TASKS = 4
+
+
+class Service:
+    """One object a process; all state is keyed by project."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.store_url)
+        self.engine = LocalEngine(settings, self.store)
+        self._decoder = Decoder(lambda: settings.torch_device, settings.embedding_cache_mb * MEGABYTE)
+        self._opening: SingleFlight[tuple[Any, ...], dict[str, Any]] = SingleFlight()
+
+    @cached_property
+    def studio(self) -> Studio:
+        return open_studio(self.settings)
+
+    @cached_property
+    def images(self) -> ImageFetcher:
+        return open_images(self.settings, self.studio)
+
+    @cached_property
+    def _segmenting(self) -> Segmenting:
+        return Segmenting(self.settings, self.images, self._decoder, self.engine)
+
+    @cached_property
+    def _pusher(self) -> Pusher:
+        return Pusher(self.settings, self.studio, self.images)
+
+    @cached_property
+    def _versions(self) -> Versions:
+        return Versions(self.store, self.settings.versions_folder, self.settings.torch_device)
+
+    def start(self) -> None:
+        """In the background: build the default segmenter, and go on with rounds that were cut short."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        if self.settings.token and self.store.projects():
+            self.engine.start_training_process()
+
+    def stop(self) -> None:
+        """End the training process and close the store."""
+        self.engine.stop()
+        self.store.close()
+
+    # ------------------------------------------------------------------ Label Studio calls
+    def setup(self, project: int, config: str) -> str | None:
+        """A page of the project was opened: note its config, and return the version that it serves."""
+        schema = _schema(config)
+        if self._pixel_project(project, schema):
+            self.engine.start_training_process()
+        return self.model_version(project)
+
+    def predict(
+        self, project: int, config: str, tasks: Sequence[Mapping[str, Any]], context: Any
+    ) -> list[dict[str, Any]]:
+        """One prediction a task. With a context: the mask of its clicks; without: queries and pre-annotation."""
+        schema = _schema(config)
+        for task in tasks:
+            _task_info(task)  # refuses what is no task
+        if context:
+            request = read_prompt(schema, context)
+            if request is None:
+                LOG.info("project %d: the context holds no click or box of a smart control", project)
+                return [_nothing(None) for _ in tasks]
+            if len(tasks) != 1:
+                raise BadRequest(f"a context with {len(tasks)} tasks was got; expected exactly one task")
+            return [self._segmenting.segment(schema, tasks[0], request)]
+        self._pixel_project(project, schema)
+        return self._open_tasks(project, schema, tasks)
+
+    def event(self, action: str, project: int, config: str | None) -> None:
+        """A webhook: a hint that labels may have changed, or the wish for a round."""
+        schema = None if config is None else _schema(config)
+        changed = schema is not None and self._pixel_project(project, schema)
+        if schema is not None and schema.pixel_image is None:
+            return
+        if action == "START_TRAINING":
+            self.start_round(project)
+        elif action in LABEL_EVENTS or (action == "PROJECT_UPDATED" and changed):
+            self.labels_changed(project, action.lower())
+
+    # ------------------------------------------------------------------ the learning loop
+    def labels_changed(self, project: int, reason: str) -> None:
+        """Start a round soon: further calls put it off a little, so that a burst causes one."""
+        settings = self.settings
+        self.store.rounds.request(
+            project, reason, delay=settings.debounce_seconds, limit=settings.debounce_limit_seconds
+        )
+        self.engine.start_training_process()
+
+    def start_round(self, project: int) -> int:
+        """Start a round at once, changed labels or not; returns its number."""
+        number = self.store.rounds.request(project, ASKED_FOR)
+        self.engine.start_training_process()
+        return number
+
+    def model_version(self, project: int) -> str | None:
+        """Name of the live version, None before the first."""
+        live = self.store.live_version(project)
+        return live.name if live else None
+
+    def version_names(self, project: int) -> list[str]:
+        """All versions of a project, newest first."""
+        return [version.name for version in self.store.versions(project)]
+
+    # ------------------------------------------------------------------ inside
+    def _pixel_project(self, project: int, schema: ProjectSchema) -> bool:
+        """Note a project; where its config is new and has a query control, its first queries are on their way."""
+        if not self.store.remember_project(project, schema.digest) or schema.pixel_image is None:
+            return False
+        if self.settings.token:
+            self.labels_changed(project, "labelling config")
+        return True
+
+    def _open_tasks(
+        self, project: int, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        target = schema.pixel_image
+        if target is None:
+            self._warm_tasks(schema, tasks[:WARM_UP_TASKS])
+            return [_nothing(self.settings.segmenter) for _ in tasks]
+        deadline = time.monotonic() + BATCH_SECONDS
+        answers = []
+        for task in tasks:
+            if time.monotonic() > deadline:
+                answers.append(_nothing(self.model_version(project)))
+                continue
+            answers.append(self._open_task(project, schema, target, task))
+        return answers
+
+    def _open_task(
+        self, project: int, schema: ProjectSchema, target: ImageSchema, task: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        live = self.store.live_version(project)
+        if live is not None and live.classes != target.classes:
+            live = None
+        version = live.name if live else version_name(project, 0, "")
+        info = _task_info(task)
+
+        def propose() -> dict[str, Any]:
+            answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
+            for label in self.store.labels(project, info.id):
+                item = label.item if target.multi_page else None
+                answered.setdefault((label.task, item), []).append((label.row, label.col))
+            learner = self._versions.load(live) if live else None
+            queue = Queue(project, schema, target, version, version, learner, answered)
+            return self._pusher.proposal(queue, info) or _nothing(version)
+
+        key = (project, info.id, version, schema.digest)
+        try:
+            return self._opening.do(key, lambda: self.engine.submit(propose).result())
+        except (ClickPickError, ModelZooError) as problem:
+            LOG.warning("task %d opens without queries: %s", info.id, problem)
+            return _nothing(version)
+
+    def _warm_tasks(self, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Embed the images of tasks that have just been opened, so that their first click is a quick one."""
+        places = [
+            (url, _task_info(task).id, image.segmenter)
+            for task in tasks
+            for image in schema.images
+            for _, url in image_urls(image, task.get("data") or {})[:1]
+        ]
+        if self.settings.token and places:
+            threading.Thread(target=self._warm_images, args=(places,), daemon=True).start()
+
+    def _warm_images(self, places: Sequence[tuple[str, int, str | None]]) -> None:
+        for url, task, segmenter in places:
+            try:
+                image = self.images.get(url, task)
+                name = segmenter or self.settings.segmenter
+                self.engine.submit(lambda n=name, i=image: self._decoder.embed(n, i)).result()  # type: ignore[misc]
+            except (ClickPickError, ModelZooError) as problem:
+                LOG.info("task %d was not warmed up: %s", task, problem)
+
+    def _warm_up(self) -> None:
+        try:
+            self.engine.submit(lambda: self._decoder.segmenter(self.settings.segmenter)).result()
+        except (ClickPickError, ModelZooError) as problem:
+            LOG.error("the segmenter %s cannot be built: %s", self.settings.segmenter, problem)
+
+
+def _schema(config: str) -> ProjectSchema:
+    try:
+        return read_schema(config)
+    except LabelConfigError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _task_info(task: Mapping[str, Any]) -> TaskInfo:
+    number, data = task.get("id"), task.get("data")
+    if not isinstance(number, int) or not 0 <= number < 1 << 31 or not isinstance(data, Mapping):
+        raise BadRequest(
+            "a task without a numeric id or without data was got; expected Label Studio's task JSON"
+        )
+    return TaskInfo(number, dict(data), bool(task.get("is_labeled")), int(task.get("total_annotations") or 0))
+
+
+def _nothing(version: str | None) -> dict[str, Any]:
+    """A valid prediction that shows nothing."""
+    answer: dict[str, Any] = {"result": [], "score": 0.0}
+    return answer if version is None else {**answer, "model_version": version}

@@ -1,0 +1,292 @@
+"""A round from labels to pushed predictions, against the fake Label Studio with the real learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from backend.errors import StudioUnavailable
+from backend.learning.rounds import ASKED_FOR, Outcome, RoundRunner
+from backend.learning.versions import Versions
+from backend.services import open_images, open_studio
+from backend.settings import Settings
+from backend.store import Store
+from label_config import render
+from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answer, answers, jpeg
+from tests.fakes.label_studio import FakeLabelStudio
+
+pytestmark = pytest.mark.unit
+
+
+class Loop:
+    """The parts of a training process around one store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.store_url)
+        studio = open_studio(settings)
+        versions = Versions(self.store, settings.versions_folder)
+        self.runner = RoundRunner(settings, self.store, studio, open_images(settings, studio), versions)
+
+    def run(
+        self, project: int, reason: str = "labels", superseded: Callable[[], bool] = lambda: False
+    ) -> Outcome:
+        return self.runner.run(project, reason, lambda _stage, _share: None, superseded)
+
+
+@pytest.fixture
+def loop(settings: Settings) -> Iterator[Loop]:
+    made = Loop(settings)
+    yield made
+    made.store.close()
+
+
+def queries_of(prediction: dict[str, Any]) -> list[dict[str, Any]]:
+    return [region for region in prediction["result"] if region["type"] == "keypointlabels"]
+
+
+def masks_of(prediction: dict[str, Any]) -> list[dict[str, Any]]:
+    return [region for region in prediction["result"] if region["type"] != "keypointlabels"]
+
+
+def test_before_any_label_every_task_gets_random_queries(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    outcome = loop.run(project)
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
+    for prediction in fake.predictions.values():
+        assert prediction["model_version"] == outcome.version == f"clickpick-{project}-v0"
+        assert len(queries_of(prediction)) == 10
+        assert all(region["value"]["keypointlabels"] == ["?"] for region in queries_of(prediction))
+        assert masks_of(prediction) == []
+    assert fake.projects[project]["model_version"] == outcome.version
+    assert fake.projects[project]["sampling"] == "Uncertainty sampling"
+    assert loop.store.live_version(project) is None
+
+
+def test_labels_become_a_version_that_pre_annotates_what_is_left(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    loop.run(project)
+    for task in tasks[:3]:
+        fake.annotate(task, answers(task))
+    outcome = loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert outcome.version == live.name == fake.projects[project]["model_version"]
+    assert live.classes == CLASSES
+    assert live.labels == 30
+    assert set(fake._versions(project)) == {live.name}, "superseded predictions are gone"
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks[3:]
+    for prediction in fake.predictions.values():
+        first_kinds = [region["type"] for region in prediction["result"][:10]]
+        assert first_kinds == ["keypointlabels"] * 10, "queries come first"
+        assert {label for r in masks_of(prediction) for label in r["value"][r["type"]]} == set(CLASSES)
+        assert 0 <= prediction["score"] <= 1
+    assert len(loop.store.labels(project)) == 30
+
+
+def test_the_same_labels_make_no_second_version_unless_a_person_asks(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], answers(1))
+    first = loop.run(project)
+    again = loop.run(project)
+    assert again.version == first.version
+    assert "unchanged" in again.message
+    asked = loop.run(project, ASKED_FOR)
+    assert asked.version != first.version
+    assert [v.number for v in loop.store.versions(project)] == [2, 1]
+
+
+def test_a_deleted_annotation_takes_its_labels_with_it(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], answers(1))
+    gone = fake.annotate(tasks[1], answers(2))
+    loop.run(project)
+    del fake.annotations[gone]
+    fake.tasks[tasks[1]]["is_labeled"] = False
+    loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert live.labels == 10
+    assert {label.task for label in loop.store.labels(project)} == {tasks[0]}
+
+
+def test_what_is_no_label_teaches_nothing(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    unanswered = [answer(1, 1, "?", origin="prediction"), answer(2, 2, "sky", origin="prediction")]
+    fake.annotate(tasks[0], unanswered)
+    fake.annotate(tasks[1], answers(1), cancelled=True)
+    outcome = loop.run(project)
+    assert loop.store.live_version(project) is None
+    assert loop.store.labels(project) == []
+    assert "two classes" in outcome.message
+
+
+def test_cannot_tell_is_kept_and_never_asked_again(
+    loop: Loop, fake: FakeLabelStudio, make_settings: Callable[..., Settings]
+) -> None:
+    project = fake.add_project(render("pixel", CLASSES))
+    task = fake.upload(project, "tiny.jpg", jpeg(3, 4, 5))
+    void = {**answer(0, 0, "void"), "original_width": 5, "original_height": 4}
+    void["value"] = {**void["value"], "x": 10.0, "y": 12.5}
+    fake.annotate(task, [void])
+    fake.tasks[task]["is_labeled"] = False  # a second annotator is wanted
+    loop.run(project)
+    (prediction,) = fake.predictions.values()
+    asked = {(int(q["value"]["y"] / 100 * 4), int(q["value"]["x"] / 100 * 5)) for q in queries_of(prediction)}
+    assert (0, 0) not in asked
+    assert len(asked) == 10
+    assert [label.label for label in loop.store.labels(project)] == ["void"]
+
+
+def test_a_class_answered_once_is_learnt_and_not_held_out(
+    fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
+) -> None:
+    project, tasks = pixel_project
+    loop = Loop(make_settings(holdout_percent=50))
+    sky = [answer(2, c, "sky", c) for c in range(1, 41)]
+    fake.annotate(tasks[0], [*sky, answer(HEIGHT - 2, WIDTH // 2, "grass", 99)])
+    loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert 5 < live.metrics["held_out_labels"] < 35, "about half of sky is held out, and nothing of grass"
+    prediction = next(iter(fake.predictions.values()))
+    assert {label for r in masks_of(prediction) for label in r["value"][r["type"]]} == set(CLASSES)
+    loop.store.close()
+
+
+def test_changed_classes_start_from_scratch_and_keep_the_old_version(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], answers(1))
+    old = loop.run(project).version
+    fake.projects[project]["label_config"] = render("pixel", ("sky", "grass", "water"))
+    loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert live.classes == ("sky", "grass", "water")
+    assert old in [v.name for v in loop.store.versions(project)]
+
+
+def test_a_missing_image_costs_its_own_task_only(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    for task in tasks[:3]:
+        fake.annotate(task, answers(task))
+    del fake.uploads[fake.tasks[tasks[0]]["data"]["image"]]
+    del fake.uploads[fake.tasks[tasks[4]]["data"]["image"]]
+    loop.run(project)
+    assert loop.store.live_version(project) is not None
+    assert sorted(p["task"] for p in fake.predictions.values()) == [tasks[3], tasks[5]]
+
+
+def test_a_newer_round_interrupts_the_pushing_and_finishes_it(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    outcome = loop.run(project, superseded=lambda: True)
+    assert len(fake.predictions) == 2, "the first tasks of the queue are pushed in any case"
+    assert fake.projects[project]["model_version"] == outcome.version
+    loop.run(project)
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks, "each task once"
+
+
+def test_label_studio_away_leaves_the_predictions_in_the_outbox_and_nothing_twice(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, tasks = pixel_project
+    real = fake._import_predictions
+
+    def store_and_break(*arguments: Any) -> Any:
+        real(*arguments)
+        fake.broken = 503  # stored, but the answer is lost
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(fake, "_import_predictions", store_and_break)
+    with pytest.raises(StudioUnavailable):
+        loop.run(project)
+    assert len(loop.store.parcels(project)) == 1
+    monkeypatch.setattr(fake, "_import_predictions", real)
+    fake.broken = 0
+    loop.run(project)
+    assert loop.store.parcels(project) == []
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
+
+
+def test_a_project_deleted_in_the_middle_ends_the_round_quietly(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, _ = pixel_project
+
+    def delete() -> bool:
+        fake.projects.pop(project, None)
+        return False
+
+    outcome = loop.run(project, superseded=delete)
+    assert "does not exist" in outcome.message
+    assert loop.store.projects() == []
+
+
+def test_a_task_deleted_in_the_middle_does_not_hold_up_the_others(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+
+    def delete() -> bool:
+        fake.tasks.pop(tasks[-1], None)
+        return False
+
+    loop.run(project, superseded=delete)
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks[:-1]
+    assert loop.store.parcels(project) == []
+
+
+def test_a_click_project_has_nothing_to_learn(loop: Loop, fake: FakeLabelStudio) -> None:
+    project = fake.add_project(render("click", CLASSES))
+    outcome = loop.run(project)
+    assert outcome.version is None
+    assert "query control" in outcome.message
+    assert fake.predictions == {}
+
+
+def test_a_worse_learner_is_not_published(
+    fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
+) -> None:
+    project, tasks = pixel_project
+    loop = Loop(make_settings(gate_labels=4, holdout_percent=30))
+    good = [fake.annotate(task, answers(task, 40)) for task in tasks[:2]]
+    first = loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert live.metrics["held_out_miou"] > 0.9
+    swapped = {"sky": "grass", "grass": "sky"}
+    for number, share in zip(good, (40, 12), strict=True):
+        for region in fake.annotations[number]["result"][:share]:
+            kept = region["value"]["keypointlabels"]
+            row, col = int(region["value"]["y"] / 100 * HEIGHT), int(region["value"]["x"] / 100 * WIDTH)
+            if not _is_held_out(loop, project, fake.annotations[number]["task"], row, col):
+                region["value"]["keypointlabels"] = [swapped[kept[0]]]
+    second = loop.run(project)
+    assert second.version == first.version
+    assert "not published" in second.message
+    loop.store.close()
+
+
+def _is_held_out(loop: Loop, project: int, task: int, row: int, col: int) -> bool:
+    import hashlib
+
+    text = f"{task}/None/{row}/{col}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100 < 30
