@@ -1,0 +1,172 @@
+"""The command line: ``clickpick serve | demo | connect | round | models | doctor``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from backend.errors import ClickPickError
+from backend.settings import Settings
+from model_zoo.errors import ModelZooError, WeightsMissing
+
+if TYPE_CHECKING:
+    from model_zoo.registry import ModelInfo
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Label Studio plugin: clicks become masks, a few pixels become a model.",
+)
+OUT = Console()
+ERR = Console(stderr=True)
+CLAIM_SECONDS = 3.0
+"""A running server takes a round from the queue within this time; without one, the command runs it itself."""
+
+Project = Annotated[int, typer.Option("--project", help="number of the project in Label Studio", min=1)]
+
+
+def main() -> None:
+    """Entry point; expected failures are one line on standard error and exit code 1."""
+    try:
+        app()
+    except (ClickPickError, ModelZooError) as error:
+        _fail(str(error))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        _fail(f"the settings are not valid: {problems}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on [default: 9090]")] = None,
+) -> None:
+    """Run the backend (gunicorn, one process with threads)."""
+    flags = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings(**flags)
+    os.environ.update({f"CLICKPICK_{name.upper()}": str(value) for name, value in flags.items()})
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
+    command += ["--workers", "1", "--worker-class", "gthread", "--threads", str(settings.threads)]
+    command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process
+
+
+@app.command()
+def demo(
+    label_studio: Annotated[Path, typer.Option(help="the label-studio command of its own environment")],
+    images: Annotated[Path | None, typer.Option(help="a folder of your own photographs")] = None,
+    home: Annotated[Path, typer.Option(help="where the demo keeps its data")] = Path(".demo"),
+) -> None:
+    """Start Label Studio and ClickPick together, with two projects ready to try."""
+    from backend.demo.run import run_demo  # noqa: PLC0415 - each command imports what it needs
+
+    raise typer.Exit(run_demo(label_studio, images, home))
+
+
+@app.command()
+def connect(
+    project: Project,
+    url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="undo what connect has done")] = False,
+) -> None:
+    """Connect a project: backend, webhook, queue order and hotkeys. Says what it changed."""
+    from backend.connect import connect as connect_project  # noqa: PLC0415
+    from backend.connect import disconnect  # noqa: PLC0415
+    from backend.hotkey import OTHER_ANNOTATORS  # noqa: PLC0415
+    from backend.services import open_studio  # noqa: PLC0415
+    from label_config import read_schema  # noqa: PLC0415
+
+    settings = Settings()
+    studio = open_studio(settings)
+    address = url or f"http://{settings.host}:{settings.port}"
+    changes = disconnect(studio, project, address) if remove else connect_project(studio, project, address)
+    for change in changes:
+        OUT.print(f"{change.what}: {change.before} -> {change.after}", highlight=False, markup=False)
+    if not changes:
+        OUT.print(f"project {project}: nothing to change")
+    if not remove and read_schema(studio.project(project).label_config).pixel_image is not None:
+        OUT.print(OTHER_ANNOTATORS, highlight=False, markup=False)
+
+
+@app.command(name="round")
+def start_round(project: Project) -> None:
+    """Run a round now: fit, publish, score the queue, push. Waits until it is done."""
+    from backend.engines.worker import Worker  # noqa: PLC0415
+    from backend.services import open_studio  # noqa: PLC0415
+    from backend.store import Store  # noqa: PLC0415
+
+    settings = Settings()
+    open_studio(settings).project(project)
+    store = Store(settings.store_url)
+    number = store.rounds.request(project, "asked for")
+    patience = time.monotonic() + CLAIM_SECONDS
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=ERR, transient=True) as progress:
+        bar = progress.add_task("waiting", total=1.0)
+        while (current := store.rounds.get(number)).state in ("queued", "running"):
+            if current.state == "queued" and time.monotonic() > patience:
+                progress.update(bar, description="running here")
+                Worker(settings).run_one(project)
+                patience = time.monotonic() + CLAIM_SECONDS
+            progress.update(bar, description=current.stage or "waiting", completed=current.progress)
+            time.sleep(0.2)
+    if current.state == "failed":
+        _fail(current.message)
+    OUT.print(current.message, highlight=False, markup=False)
+
+
+@app.command()
+def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] = "*") -> None:
+    """List segmenters and learners, and whether their weights are at hand."""
+    from model_zoo.registry import list_models  # noqa: PLC0415
+
+    table = Table("name", "kind", "weights", "licence", "what")
+    for model in list_models(pattern):
+        table.add_row(model.name, model.kind, _weights_state(model), model.licence, model.summary)
+    OUT.print(table)
+
+
+@app.command()
+def doctor(
+    project: Annotated[int | None, typer.Option(help="also check this project", min=1)] = None,
+    url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
+) -> None:
+    """Look for what commonly goes wrong, and say how to fix it. Exit code 1 when an error was found."""
+    from backend.doctor import diagnose  # noqa: PLC0415
+
+    settings = Settings()
+    findings = diagnose(settings, project, url or f"http://{settings.host}:{settings.port}")
+    for finding in findings:
+        colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "green")
+        OUT.print(f"[{colour}]{finding.severity:7}[/] ", end="")
+        OUT.print(finding.message, highlight=False, markup=False)
+        if finding.advice:
+            OUT.print(f"        {finding.advice}", highlight=False, markup=False)
+    raise typer.Exit(int(any(finding.severity == "error" for finding in findings)))
+
+
+def _weights_state(model: ModelInfo) -> str:
+    """Whether all weights of a model are on this machine."""
+    from model_zoo.weights import locate  # noqa: PLC0415
+
+    try:
+        for spec in model.weights:
+            locate(spec)
+    except WeightsMissing:
+        return "missing: " + "; ".join(spec.advice for spec in model.weights)
+    return "at hand" if model.weights else "needs none"
+
+
+def _fail(message: str) -> NoReturn:
+    ERR.print(f"error: {message}", style="red", highlight=False, markup=False)
+    raise SystemExit(1)
