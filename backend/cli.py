@@ -52,12 +52,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="port to listen on [default: 9090]")] = None,
 ) -> None:
     """Run the backend (gunicorn, one process with threads)."""
-    flags = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = Settings(**flags)
-    os.environ.update({f"CLICKPICK_{name.upper()}": str(value) for name, value in flags.items()})
+    flags = {"CLICKPICK_HOST": host, "CLICKPICK_PORT": port}
+    os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
+    settings = Settings()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
     command += ["--workers", "1", "--worker-class", "gthread", "--threads", str(settings.threads)]
-    command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick"]
+    command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick", "--no-control-socket"]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process
 

@@ -145,14 +145,14 @@ def project_number(value: Any) -> int:
 
 def create_server(service: Service) -> Flask:
     """label-studio-ml's own server, fresh, around the plugin."""
-    errors = importlib.import_module("label_studio_ml.exceptions")
+    errors: Any = importlib.import_module("label_studio_ml.exceptions")
     errors.exception_handler = (
         _plain  # theirs answers with a traceback; our error handlers need the exception
     )
     sys.modules.pop(
         "label_studio_ml.api", None
     )  # it holds the Flask object: a second application needs a second
-    api = importlib.import_module("label_studio_ml.api")
+    api: Any = importlib.import_module("label_studio_ml.api")
     ClickPick.shared = service
     if hasattr(api, "_manager"):
         api._manager = Manager(service)

@@ -53,8 +53,8 @@ class RoundQueue:
             row = db.execute(_waiting(project)).first()
             if row is None:
                 values = {"project": project, "state": "queued", "reason": reason, "created": now}
-                result = db.execute(insert(ROUNDS).values(**values, due=now + delay))
-                return int(result.inserted_primary_key[0])
+                result = db.execute(insert(ROUNDS).values(**values, due=now + delay).returning(ROUNDS.c.id))
+                return int(result.scalar_one())
             due = min(now + delay, row.created + max(limit, delay)) if delay else now
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)

@@ -68,7 +68,9 @@ def propose(
         if learner is not None and probabilities is not None:
             masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
         uncertainties.append(1.0 if probabilities is None else task_uncertainty(probabilities))
-        picked = _choose(probabilities, page, small.shape[:2], budget=budget, recipe=recipe, rng=rng)
+        picked = _choose(
+            probabilities, page, (small.shape[0], small.shape[1]), budget=budget, recipe=recipe, rng=rng
+        )
         queries += query_regions(picked, schema, height, width, item_index=page.item)
         if learner is not None and small is page.image:
             learner.prepare(_unlabelled(page, picked))
