@@ -1,0 +1,1 @@
+"""Learners: semantic-segmentation models trained on pixel labels."""

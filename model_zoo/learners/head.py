@@ -1,0 +1,168 @@
+"""The trained part of a probe: a two-layer perceptron on standardised feature vectors.
+
+Trained in seconds whatever the number of labels: passes over few labels, a bounded number of steps over many.
+Plain cross-entropy: label smoothing of 0.1 cost a point of mIoU on CamVid's validation images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from numpy.typing import NDArray
+
+from model_zoo.errors import BadInput
+
+HIDDEN = 64
+BATCH = 512
+EPOCHS = 25
+MAX_STEPS = 300
+MIN_STEPS = 100
+LEARNING_RATE = 4e-3
+WEIGHT_DECAY = 1e-2
+HIDDEN_DROPOUT = 0.3
+CLASS_WEIGHT_POWER = 0.5
+"""Loss weight of a class is its number of labels to the power of minus this: mild, 0 would be none, 1 equal."""
+
+NEVER = -1e4
+"""Logit of a class without labels: its probability is exactly 0. Interpolating -inf would give NaN."""
+REPORTS_EVERY = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """relu(x @ weight1 + bias1) @ weight2 + bias2, with x a raw vector: standardisation is folded in.
+
+    weight1 (D, K), bias1 (K,), weight2 (K, C), bias2 (C,); a class that had no labels has bias2 = NEVER.
+    """
+
+    weight1: torch.Tensor
+    bias1: torch.Tensor
+    weight2: torch.Tensor
+    bias2: torch.Tensor
+
+    def to(self, device: torch.device) -> Head:
+        """The same head on a device."""
+        return Head(**{name: part.to(device) for name, part in self.tensors().items()})
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The layers by name, as ``from_tensors`` takes them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor], *, inputs: int, classes: int) -> Head:
+        """Raises BadInput unless the layers are those of a head from ``inputs`` features to ``classes``."""
+        found = {name: tuple(part.shape) for name, part in tensors.items()}
+        hidden = found.get("bias1", (0,))[0]
+        expected = {
+            "weight1": (inputs, hidden),
+            "bias1": (hidden,),
+            "weight2": (hidden, classes),
+            "bias2": (classes,),
+        }
+        if found != expected:
+            raise BadInput(f"head has layers {found}; expected {expected}; train a new version")
+        return cls(**tensors)
+
+    @torch.inference_mode()
+    def probabilities(self, vectors: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Class probabilities (n, C) of raw vectors (n, D)."""
+        inputs = torch.from_numpy(vectors).to(self.weight1)
+        hidden = torch.relu(torch.addmm(self.bias1, inputs, self.weight1))
+        answer: NDArray[np.float32] = (
+            torch.addmm(self.bias2, hidden, self.weight2).softmax(dim=1).cpu().numpy()
+        )
+        return answer
+
+    def outputs(self, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The second layer, (K, C) and (C,), or T = samples copies of it side by side, (K, T * C) and (T * C,).
+
+        Each copy has other hidden units dropped, always the same ones: dropout as in training, scaled.
+        """
+        if samples == 1:
+            return self.weight2, self.bias2
+        generator = torch.Generator().manual_seed(0)
+        hidden = self.weight2.shape[0]
+        kept = torch.rand((samples, hidden, 1), generator=generator) >= HIDDEN_DROPOUT
+        scale = kept.to(self.weight2) / (1 - HIDDEN_DROPOUT)
+        return torch.cat(list(scale * self.weight2), dim=1), self.bias2.repeat(samples)
+
+
+def fit_head(
+    vectors: torch.Tensor, labels: torch.Tensor, classes: int, *, seed: int, report: Callable[[float], None]
+) -> tuple[Head, float]:
+    """Train on vectors (N, D) with class indices int64 (N,), on the CPU; returns the head and its last loss.
+
+    Labels of at least two classes are needed. ``report`` is told the share done, in [0, 1].
+    """
+    generator = torch.Generator().manual_seed(seed)
+    mean, scale = vectors.mean(dim=0), _scale(vectors)
+    vectors = (vectors - mean) / scale
+    present, targets, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    layers = _initial(vectors.shape[1], len(present), generator)
+    weights = _class_weights(counts)
+    steps = min(max(EPOCHS * len(labels) // BATCH, MIN_STEPS), MAX_STEPS)
+    optimizer = torch.optim.AdamW(layers, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    loss = torch.zeros(())
+    for step, batch in enumerate(_batches(len(labels), steps, generator)):
+        logits = _forward(layers, vectors[batch], generator)
+        loss = nnf.cross_entropy(logits, targets[batch], weight=weights)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        if step % REPORTS_EVERY == 0:
+            report(step / steps)
+    weight1, bias1, weight2, bias2 = (layer.detach() for layer in layers)
+    folded = weight1 / scale[:, None]
+    head = Head(folded, bias1 - mean @ folded, *_for_all_classes(weight2, bias2, present, classes))
+    return head, float(loss.detach())
+
+
+def _scale(vectors: torch.Tensor) -> torch.Tensor:
+    """Standard deviation; what hardly varies over few labels is not blown up."""
+    deviation = vectors.std(dim=0, correction=0)
+    return deviation.clamp(min=0.1 * float(deviation.median()) + 1e-6)
+
+
+def _initial(inputs: int, classes: int, generator: torch.Generator) -> list[torch.Tensor]:
+    weight1 = torch.randn((inputs, HIDDEN), generator=generator) * (2 / inputs) ** 0.5
+    weight2 = torch.randn((HIDDEN, classes), generator=generator) * (1 / HIDDEN) ** 0.5
+    return [part.requires_grad_() for part in (weight1, torch.zeros(HIDDEN), weight2, torch.zeros(classes))]
+
+
+def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    weight1, bias1, weight2, bias2 = layers
+    hidden = torch.relu(torch.addmm(bias1, vectors, weight1))
+    kept = torch.empty_like(hidden).bernoulli_(1 - HIDDEN_DROPOUT, generator=generator)
+    return torch.addmm(bias2, hidden * kept / (1 - HIDDEN_DROPOUT), weight2)
+
+
+def _class_weights(counts: torch.Tensor) -> torch.Tensor:
+    """Mean over the labels is 1, so that the learning rate means the same for any imbalance."""
+    weights = counts.float() ** -CLASS_WEIGHT_POWER
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+def _batches(count: int, steps: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Index batches; every label is seen once before any is seen again."""
+    size = min(BATCH, count)
+    queue = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(queue) < size:
+            queue = torch.cat([queue, torch.randperm(count, generator=generator)])
+        yield queue[:size]
+        queue = queue[size:]
+
+
+def _for_all_classes(
+    weight: torch.Tensor, bias: torch.Tensor, present: torch.Tensor, classes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    all_weight = torch.zeros((weight.shape[0], classes))
+    all_bias = torch.full((classes,), NEVER)
+    all_weight[:, present], all_bias[present] = weight, bias
+    return all_weight, all_bias

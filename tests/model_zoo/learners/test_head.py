@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model_zoo.errors import BadInput
+from model_zoo.learners.head import Head, fit_head
+
+pytestmark = pytest.mark.unit
+
+
+def blobs(count: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (count * classes, 12) around one random centre a class, at scales from 0.001 to 1000."""
+    generator = torch.Generator().manual_seed(7)
+    centres = 3 * torch.randn((classes, 12), generator=generator)
+    scales = torch.logspace(-3, 3, 12)
+    labels = torch.arange(classes).repeat(count)
+    noise = torch.randn((len(labels), 12), generator=torch.Generator().manual_seed(seed))
+    return (centres[labels] + noise) * scales, labels
+
+
+def predict(head: Head, vectors: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(head.probabilities(vectors.numpy()))
+
+
+def fit(vectors: torch.Tensor, labels: torch.Tensor, classes: int, seed: int = 0) -> Head:
+    return fit_head(vectors, labels, classes, seed=seed, report=lambda _: None)[0]
+
+
+def test_it_learns_what_can_be_told_apart() -> None:
+    head = fit(*blobs(20, 4), 4)
+    vectors, labels = blobs(50, 4, seed=1)
+    assert (predict(head, vectors).argmax(dim=1) == labels).float().mean() > 0.95
+
+
+def test_a_class_without_labels_has_probability_zero() -> None:
+    vectors, labels = blobs(10, 3)
+    head = fit(vectors, labels * 2, 6)
+    probabilities = predict(head, vectors)
+    assert (probabilities[:, [1, 3, 5]] == 0).all()
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(vectors)))
+
+
+def test_the_seed_decides_everything_and_the_global_generator_nothing() -> None:
+    vectors, labels = blobs(10, 3)
+    torch.manual_seed(1)
+    first = fit(vectors, labels, 3, seed=5)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    second = fit(vectors, labels, 3, seed=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, part in first.tensors().items():
+        assert torch.equal(part, second.tensors()[name])
+    assert not torch.equal(first.weight1, fit(vectors, labels, 3, seed=6).weight1)
+
+
+def test_a_rare_class_counts_more_than_its_share() -> None:
+    """One point in fifty lies among the others: without weights nobody would find it."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn((1000, 12), generator=generator)
+    labels = torch.zeros(1000, dtype=torch.int64)
+    labels[:20] = 1
+    vectors[:20, 0] += 1.5
+    assert predict(fit(vectors, labels, 2), vectors)[:, 1].mean() > 0.04
+
+
+def test_features_that_never_vary_do_no_harm() -> None:
+    vectors, labels = blobs(10, 2)
+    vectors[:, :4] = 5.0
+    head = fit(vectors, labels, 2)
+    other = vectors.clone()
+    other[:, :4] += 0.01
+    torch.testing.assert_close(predict(head, other), predict(head, vectors), atol=0.05, rtol=0)
+
+
+def test_two_labels_are_enough() -> None:
+    vectors, labels = blobs(1, 2)
+    assert (predict(fit(vectors, labels, 2), vectors).argmax(dim=1) == labels).all()
+
+
+def test_stochastic_outputs_differ_and_centre_on_the_plain_one() -> None:
+    head = fit(*blobs(10, 3), 3)
+    weight, bias = head.outputs(400)
+    passes = weight.reshape(weight.shape[0], 400, 3)
+    assert bias.shape == (1200,)
+    assert not torch.equal(passes[:, 0], passes[:, 1])
+    torch.testing.assert_close(passes.mean(dim=1), head.weight2, atol=0.1, rtol=0.2)
+    assert torch.equal(weight, head.outputs(400)[0])
+
+
+def test_progress_is_told() -> None:
+    shares: list[float] = []
+    fit_head(*blobs(10, 2), 2, seed=0, report=shares.append)
+    assert len(shares) >= 3
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+@pytest.mark.parametrize("change", ["missing", "inputs", "classes"])
+def test_layers_of_another_head_are_refused(change: str) -> None:
+    tensors = fit(*blobs(5, 3), 3).tensors()
+    if change == "missing":
+        del tensors["bias2"]
+    with pytest.raises(BadInput, match=r"head has layers .*expected"):
+        Head.from_tensors(
+            tensors, inputs=13 if change == "inputs" else 12, classes=4 if change == "classes" else 3
+        )
+    assert Head.from_tensors(fit(*blobs(5, 3), 3).tensors(), inputs=12, classes=3)

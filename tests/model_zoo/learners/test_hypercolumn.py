@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model_zoo.learners import hypercolumn
+from model_zoo.learners.head import Head
+from model_zoo.learners.hypercolumn import (
+    ENCODER_PIXELS,
+    at_pixels,
+    build_pyramid,
+    encoder_scale,
+    probabilities,
+    projected,
+    vector_length,
+)
+from tests.model_zoo.learners.learner_pictures import MeanEncoder, stripes
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [
+        (1, 1, 2.0),
+        (360, 480, 2.0),
+        (500, 500, 2.0),
+        (1000, 1000, 1.0),
+        (3000, 4000, 0.2887),
+        (100, 90_000, 0.3333),
+    ],
+)
+def test_the_encoder_sees_a_bounded_number_of_pixels(height: int, width: int, scale: float) -> None:
+    assert encoder_scale(height, width) == pytest.approx(scale, abs=1e-4)
+    assert height * width * encoder_scale(height, width) ** 2 <= ENCODER_PIXELS * 1.0001
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (37, 61), (40, 64)])
+def test_vectors_have_their_length_at_every_size(encoder: MeanEncoder, size: tuple[int, int]) -> None:
+    pyramid = build_pyramid(encoder, stripes(*size)[0])
+    corners = np.array([[0, 0], [size[0] - 1, size[1] - 1]], dtype=np.int64)
+    vectors = at_pixels(pyramid, corners)
+    assert vectors.shape == (2, vector_length(encoder))
+    assert vectors.dtype == np.float16
+    assert np.isfinite(vectors).all()
+
+
+def test_a_vector_is_read_at_the_centre_of_its_pixel(encoder: MeanEncoder) -> None:
+    """A ramp is its own bilinear interpolation: at twice the size, cells of stride 2 are the image's pixels."""
+    ramp = np.broadcast_to((np.arange(64) * 3).astype(np.uint8)[None, :, None], (48, 64, 3)).copy()
+    cols = np.arange(8, 56)
+    pixels = np.stack([np.full_like(cols, 20), cols], axis=1)
+    vectors = at_pixels(build_pyramid(encoder, ramp), pixels).astype(np.float64)
+    for level in range(3):
+        np.testing.assert_allclose(vectors[:, 3 * level] * 255, cols * 3, atol=0.8)
+
+
+@pytest.mark.parametrize("size", [(40, 64), (37, 61), (9, 130)])
+def test_projecting_first_is_the_same_as_projecting_vectors(
+    encoder: MeanEncoder, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hypercolumn, "STRIP", 7)
+    pyramid = build_pyramid(encoder, stripes(*size)[0])
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn((vector_length(encoder), 5), generator=generator)
+    bias = torch.randn(5, generator=generator)
+    dense = torch.cat(list(projected(pyramid, weight, bias)))
+    # At scale 2 the centres of the finest grid are the centres of the image's pixels.
+    assert dense.shape == (*size, 5)
+    pixels = np.stack(np.divmod(np.arange(size[0] * size[1]), size[1]), axis=1)
+    direct = torch.from_numpy(at_pixels(pyramid, pixels)).float() @ weight + bias
+    torch.testing.assert_close(dense.reshape(-1, 5), direct, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_probabilities_do_not_depend_on_the_chunks(
+    encoder: MeanEncoder, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyramid = build_pyramid(encoder, stripes(37, 61)[0])
+    generator = torch.Generator().manual_seed(0)
+    shapes = (vector_length(encoder), 8), (8,), (8, 4), (4,)
+    head = Head(*(torch.randn(shape, generator=generator) for shape in shapes))
+    whole = probabilities(pyramid, head, samples)
+    monkeypatch.setattr(hypercolumn, "CHUNK", 1)
+    monkeypatch.setattr(hypercolumn, "STRIP", 1)
+    np.testing.assert_allclose(probabilities(pyramid, head, samples), whole, atol=1e-6)
+    assert whole.shape == (samples, 4, 37, 61)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)

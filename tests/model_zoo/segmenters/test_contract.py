@@ -1,0 +1,215 @@
+"""What every registered segmenter promises."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from model_zoo.errors import BadInput, WeightsMissing
+from model_zoo.prompt import Box, Click, Prompt
+from model_zoo.registry import create_segmenter, list_models
+from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.segmenters.repair import honour_clicks
+
+pytestmark = pytest.mark.unit
+NAMES = [info.name for info in list_models(kind="segmenter")]
+HEIGHT, WIDTH = 90, 120
+CLICKS = (Click(45.5, 60.5), Click(5.5, 5.5, False), Click(38.2, 52.9), Click(80.5, 110.5, False))
+PROMPTS = {
+    "one click": Prompt(CLICKS[:1]),
+    "four clicks": Prompt(CLICKS),
+    "negative only": Prompt(CLICKS[1:2]),
+    "box": Prompt(box=Box(20, 30, 70, 90)),
+    "box and clicks": Prompt(CLICKS[:2], box=Box(20, 30, 70, 90)),
+}
+
+
+@cache
+def build(name: str) -> Segmenter:
+    try:
+        return create_segmenter(name)
+    except WeightsMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=NAMES)
+def segmenter(request: pytest.FixtureRequest) -> Segmenter:
+    return build(request.param)
+
+
+def disk() -> np.ndarray:
+    """A red disk of radius 25 in the middle of a green ground, with some noise."""
+    rows, cols = np.mgrid[:HEIGHT, :WIDTH]
+    inside = np.hypot(rows - 45, cols - 60) < 25
+    image = np.where(inside[..., None], (210, 60, 50), (60, 150, 70)).astype(np.int16)
+    noise = np.random.default_rng(0).integers(-12, 13, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+@cache
+def embedded(name: str) -> Embedding:
+    return build(name).encode(disk())
+
+
+def check(mask: Mask, height: int, width: int) -> None:
+    assert mask.logits.shape == (height, width)
+    assert mask.logits.dtype == np.float32
+    assert np.isfinite(mask.logits).all()
+    assert 0.0 <= mask.score <= 1.0
+    if mask.uncertainty is not None:
+        assert mask.uncertainty.shape == (height, width)
+        assert mask.uncertainty.dtype == np.float32
+        assert ((mask.uncertainty >= 0.0) & (mask.uncertainty <= 1.0)).all()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
+def test_shape_type_range_and_determinism(segmenter: Segmenter, prompt: Prompt) -> None:
+    embedding = embedded(segmenter.name)
+    assert (embedding.height, embedding.width) == (HEIGHT, WIDTH)
+    assert embedding.nbytes > 0
+    one, two = segmenter.decode(embedding, prompt), segmenter.decode(embedding, prompt)
+    check(one, HEIGHT, WIDTH)
+    assert np.array_equal(one.logits, two.logits)
+    assert one.score == two.score
+
+
+def test_encoding_is_deterministic_and_leaves_the_image_alone(segmenter: Segmenter) -> None:
+    image = disk()
+    image.setflags(write=False)
+    fresh = segmenter.decode(segmenter.encode(image), PROMPTS["four clicks"]).logits
+    assert np.allclose(
+        fresh, segmenter.decode(embedded(segmenter.name), PROMPTS["four clicks"]).logits, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("key", ["one click", "four clicks", "box", "box and clicks"])
+def test_the_obvious_object_is_found(segmenter: Segmenter, key: str) -> None:
+    found = segmenter.decode(embedded(segmenter.name), PROMPTS[key]).logits > 0
+    rows, cols = np.mgrid[:HEIGHT, :WIDTH]
+    truth = np.hypot(rows - 45, cols - 60) < 25
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+
+
+def test_without_a_positive_hint_there_is_no_object(segmenter: Segmenter) -> None:
+    embedding = embedded(segmenter.name)
+    for prompt in (Prompt(), PROMPTS["negative only"]):
+        mask = segmenter.decode(embedding, prompt)
+        assert not (mask.logits > 0).any()
+        assert mask.score == 0.0
+
+
+def test_undo_gives_the_former_answer(segmenter: Segmenter) -> None:
+    embedding, prompt = embedded(segmenter.name), PROMPTS["four clicks"]
+    state, history = None, []
+    for prefix in prompt.prefixes():
+        mask = segmenter.decode(embedding, prefix, state)
+        state, history = mask.state, [*history, mask]
+    earlier = prompt.before_last_click()
+    assert earlier is not None
+    before = history[-3].state if segmenter.stateful else state
+    assert np.array_equal(segmenter.decode(embedding, earlier, before).logits, history[-2].logits)
+
+
+def test_batch_is_single(segmenter: Segmenter) -> None:
+    embedding = embedded(segmenter.name)
+    batch = segmenter.decode_batch([(embedding, prompt, None) for prompt in PROMPTS.values()])
+    assert segmenter.decode_batch([]) == []
+    for prompt, mask in zip(PROMPTS.values(), batch, strict=True):
+        assert np.allclose(mask.logits, segmenter.decode(embedding, prompt).logits, atol=1e-4)
+
+
+def test_concurrent_is_serial(segmenter: Segmenter) -> None:
+    embedding, prompts = embedded(segmenter.name), [*PROMPTS.values()] * 3
+    serial = [segmenter.decode(embedding, prompt).logits for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        concurrent = list(pool.map(lambda prompt: segmenter.decode(embedding, prompt).logits, prompts))
+        again = pool.map(segmenter.encode, [disk()] * 4)
+    for expected, got in zip(serial, concurrent, strict=True):
+        assert np.allclose(expected, got, atol=1e-4)
+    for fresh in again:
+        assert np.allclose(segmenter.decode(fresh, prompts[1]).logits, serial[1], atol=1e-3)
+
+
+def test_the_order_of_clicks_does_not_matter_where_the_model_says_so(segmenter: Segmenter) -> None:
+    if not segmenter.order_free:
+        pytest.skip(f"{segmenter.name} depends on the order of clicks")
+    embedding = embedded(segmenter.name)
+    expected = segmenter.decode(embedding, Prompt(CLICKS)).logits
+    for clicks in permutations(CLICKS):
+        assert np.allclose(segmenter.decode(embedding, Prompt(clicks)).logits, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (2, 2), (33, 31), (1, 500)])
+def test_extreme_sizes(segmenter: Segmenter, shape: tuple[int, int]) -> None:
+    height, width = shape
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    embedding = segmenter.encode(image)
+    corner = Click(height, width)
+    for prompt in (
+        Prompt((corner,)),
+        Prompt((Click(0, 0), Click(height - 0.5, width - 0.5, False))),
+        Prompt(box=Box(0, 0, height, width)),
+        Prompt((corner,), box=Box(0, 0, height / 2, width / 2)),
+    ):
+        check(segmenter.decode(embedding, prompt), height, width)
+
+
+@pytest.mark.parametrize(
+    ("row", "col"), [(0.0, 0.0), (0.0, 120.0), (89.99, 60.0), (90.0, 120.0), (45.0, 60.0)]
+)
+@pytest.mark.parametrize("positive", [True, False])
+def test_after_the_repair_every_click_has_its_sign(
+    segmenter: Segmenter, row: float, col: float, positive: bool
+) -> None:
+    clicks = (*CLICKS[:2], Click(row, col, positive), Click(row, col - 1.0, not positive))
+    mask = segmenter.decode(embedded(segmenter.name), Prompt(clicks))
+    logits, _ = honour_clicks(mask.logits, clicks)
+    signs = {click.pixel(HEIGHT, WIDTH): click.positive for click in clicks}
+    assert all(bool(logits[pixel] > 0) == wanted for pixel, wanted in signs.items())
+
+
+def test_a_hundred_clicks(segmenter: Segmenter) -> None:
+    rng = np.random.default_rng(1)
+    clicks = tuple(
+        Click(row, col, bool(np.hypot(row - 45, col - 60) < 25))
+        for row, col in rng.uniform((0, 0), (HEIGHT, WIDTH), (100, 2))
+    )
+    mask = segmenter.decode(embedded(segmenter.name), Prompt(clicks))
+    check(mask, HEIGHT, WIDTH)
+    _, contradicted = honour_clicks(mask.logits, clicks)
+    assert contradicted <= 15
+
+
+@pytest.mark.parametrize(
+    "box", [Box(70, 90, 20, 30), Box(40, 40, 40, 40), Box(-9, -9, -5, -5), Box(0, 0, 90, 120)]
+)
+def test_odd_boxes(segmenter: Segmenter, box: Box) -> None:
+    check(segmenter.decode(embedded(segmenter.name), Prompt(box=box)), HEIGHT, WIDTH)
+
+
+def test_a_flat_image(segmenter: Segmenter) -> None:
+    embedding = segmenter.encode(np.full((64, 64, 3), 127, dtype=np.uint8))
+    check(segmenter.decode(embedding, Prompt((Click(32, 32), Click(5, 5, False)))), 64, 64)
+
+
+def test_the_contract_says_who_it_is(segmenter: Segmenter) -> None:
+    assert segmenter.name in NAMES
+    assert segmenter.name in segmenter.fingerprint
+    assert "click" in segmenter.prompts <= {"click", "box", "stroke"}
+
+
+def test_what_is_no_image_is_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(BadInput, match="expected uint8"):
+        segmenter.encode(np.zeros((0, 10, 3), dtype=np.uint8))
+
+
+@pytest.mark.slow
+def test_twelve_megapixels(segmenter: Segmenter) -> None:
+    image = np.tile(disk(), (34, 34, 1))[:3000, :4000]
+    embedding = segmenter.encode(image)
+    assert embedding.nbytes < 64 << 20
+    check(segmenter.decode(embedding, Prompt((Click(1500, 2000),))), 3000, 4000)
