@@ -67,8 +67,8 @@ class LocalEngine:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
+        if process is not None:
+            _close_input(process)
         self._models.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -88,6 +88,7 @@ class LocalEngine:
                 return
             started = time.monotonic()
             code = process.wait()
+            _close_input(process)
             if self._stopping:
                 return
             if time.monotonic() - started > LONGEST_PAUSE:
@@ -99,6 +100,11 @@ class LocalEngine:
                 if self._stopping:
                     return
                 self._process = self._spawn()
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

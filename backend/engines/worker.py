@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+import torch
+
 from backend.errors import ClickPickError, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.rounds import RoundRunner
@@ -121,6 +123,7 @@ def main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the other half is for clicks
     Worker(settings).run_forever()
 
 

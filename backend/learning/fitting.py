@@ -145,7 +145,9 @@ class Fitter:
         """Why the new learner is worse than the live one on the held-out labels of today, or None."""
         if live is None or metrics["held_out_labels"] < self._settings.gate_labels:
             return None
-        before = self._measure(self._versions.load(live), held, live.classes)["held_out_miou"]
+        champion = self._versions.load(live)
+        champion.use_cache(self._cache)
+        before = self._measure(champion, held, live.classes)["held_out_miou"]
         after = metrics["held_out_miou"]
         if after >= before - self._settings.gate_margin:
             return None

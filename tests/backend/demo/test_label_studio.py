@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.process import ServerFailed
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> LabelStudioServer:
+    return LabelStudioServer(tmp_path / "label-studio", tmp_path / "data")
+
+
+def test_a_missing_executable_says_how_to_get_it(server: LabelStudioServer) -> None:
+    with pytest.raises(ServerFailed, match="pip install label-studio"):
+        server.start()
+
+
+def test_a_server_that_was_not_started_says_so(server: LabelStudioServer) -> None:
+    server.stop()
+    with pytest.raises(ServerFailed, match="call start"):
+        _ = server.process
+
+
+def test_settings_of_another_installation_do_not_reach_it(server: LabelStudioServer, tmp_path: Path) -> None:
+    stray = {
+        "DJANGO_DB": "default",
+        "LABEL_STUDIO_HOST": "http://elsewhere",
+        "HEARTEX_DATABASE_NAME": "/elsewhere",
+        "LABEL_STUDIO_API_KEY": "secret",
+        "HOST": "shell",
+        "PATH": "/bin",
+    }
+    env = server._environment(stray)
+    assert env["DJANGO_DB"] == "sqlite"
+    assert env["LABEL_STUDIO_HOST"] == "", "wins over the shell's HOST"
+    assert env["LABEL_STUDIO_BASE_DATA_DIR"] == str(tmp_path / "data")
+    assert env["LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS"] == "false"
+    assert env["PATH"] == "/bin"
+    assert not {"HEARTEX_DATABASE_NAME", "LABEL_STUDIO_API_KEY"} & env.keys()
