@@ -170,3 +170,7 @@ def _weights_state(model: ModelInfo) -> str:
 def _fail(message: str) -> NoReturn:
     ERR.print(f"error: {message}", style="red", highlight=False, markup=False)
     raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from backend.caches import ByteLRU
 from backend.images import UprightImage
-from model_zoo.prompt import Prompt
+from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 
@@ -38,6 +38,12 @@ class Decoder:
                 found = self._segmenters.get(name) or create_segmenter(name, device=self._device())
                 self._segmenters[name] = found
         return found
+
+    def warm_up(self, name: str) -> None:
+        """Build the segmenter and run it once: the first call of a network costs many times the second."""
+        segmenter = self.segmenter(name)
+        embedding = segmenter.encode(np.zeros((64, 64, 3), dtype=np.uint8))
+        segmenter.decode(embedding, Prompt(clicks=(Click(32, 32),)))
 
     def embed(self, name: str, image: UprightImage) -> Embedding:
         """The image's embedding, from the cache where it is."""

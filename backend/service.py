@@ -217,7 +217,7 @@ class Service:
 
     def _warm_up(self) -> None:
         try:
-            self.engine.submit(lambda: self._decoder.segmenter(self.settings.segmenter)).result()
+            self.engine.submit(lambda: self._decoder.warm_up(self.settings.segmenter)).result()
         except (ClickPickError, ModelZooError) as problem:
             LOG.error("the segmenter %s cannot be built: %s", self.settings.segmenter, problem)
 

@@ -16,6 +16,7 @@ from model_zoo.encoders import resize
 from model_zoo.segmenters.grid import enlarge
 
 Floats = NDArray[np.float32]
+MEDIAN = 3  # fine pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ class Guide:
         fine = (
             np.einsum("hwi,hwi->hw", fine_model[..., :3], self.fine.astype(np.float32)) + fine_model[..., 3]
         )
-        return np.asarray(fine, dtype=np.float32)
+        # Texture leaves specks where the logit is near 0; the median takes them and keeps the edges.
+        return np.asarray(cv2.medianBlur(np.asarray(fine, dtype=np.float32), MEDIAN), dtype=np.float32)
 
 
 def build(

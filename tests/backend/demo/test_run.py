@@ -45,7 +45,7 @@ def test_a_second_run_goes_on_where_the_first_ended(executable: Path, tmp_path: 
         token = home / "label-studio" / "personal-access-token"
         secret = token.read_text()
         assert token.stat().st_mode & 0o777 == 0o600
-        with pytest.raises(ConfigProblem, match="running from .* already"):
+        with pytest.raises(ConfigProblem, match=r"running from .* already"):
             run_demo(executable, None, home)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)

@@ -15,6 +15,7 @@ from backend.settings import Settings
 from backend.store import Store
 from label_config import render
 from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answer, answers, jpeg
+from tests.fakes.http_server import Refusal
 from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = pytest.mark.unit
@@ -212,8 +213,8 @@ def test_label_studio_away_leaves_the_predictions_in_the_outbox_and_nothing_twic
 
     def store_and_break(*arguments: Any) -> Any:
         real(*arguments)
-        fake.broken = 503  # stored, but the answer is lost
-        raise ConnectionAbortedError
+        fake.broken = 503
+        raise Refusal(503, "stored, but the answer is lost")
 
     monkeypatch.setattr(fake, "_import_predictions", store_and_break)
     with pytest.raises(StudioUnavailable):

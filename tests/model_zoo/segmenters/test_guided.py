@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -38,3 +39,13 @@ def test_extreme_sizes(shape: tuple[int, int]) -> None:
 def test_a_large_image_is_filtered_at_the_fine_side() -> None:
     guide = guide_of(np.zeros((600, 900, 3), dtype=np.uint8))
     assert guide.enlarge(np.zeros((4, 6), dtype=np.float32)).shape == (171, 256)
+
+
+def test_texture_leaves_no_specks() -> None:
+    """Single bright pixels must not become objects of one pixel: masks travel as run lengths."""
+    image = np.full((128, 128, 3), 90, dtype=np.uint8)
+    image[5::16, 5::16] = 255
+    coarse = np.linspace(-1.0, 1.0, 16, dtype=np.float32)
+    fine = guide_of(image).enlarge(np.tile(coarse, (16, 1)))
+    count, _ = cv2.connectedComponents((fine > 0).astype(np.uint8))
+    assert count - 1 == 1
