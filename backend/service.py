@@ -74,10 +74,8 @@ class Service:
         return Versions(self.store, self.settings.versions_folder, self.settings.torch_device)
 
     def start(self) -> None:
-        """In the background: build the default segmenter, and go on with rounds that were cut short."""
+        """In the background: warm up the default segmenter, then see to rounds that were cut short."""
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
-        if self.settings.token and self.store.projects():
-            self.engine.start_training_process()
 
     def stop(self) -> None:
         """End the training process and close the store."""
@@ -220,6 +218,8 @@ class Service:
             self.engine.submit(lambda: self._decoder.warm_up(self.settings.segmenter)).result()
         except (ClickPickError, ModelZooError) as problem:
             LOG.error("the segmenter %s cannot be built: %s", self.settings.segmenter, problem)
+        if self.settings.token and self.store.projects():
+            self.engine.start_training_process()
 
 
 def _schema(config: str) -> ProjectSchema:

@@ -16,7 +16,7 @@ from label_config.errors import LabelConfigError
 from label_config.pixels import PixelLabel, read_pixel
 from label_config.regions import RegionMask, read_mask
 from label_config.schema import ImageSchema
-from label_config.wire import image_size
+from label_config.wire import image_size, is_result_of
 
 UNLABELLED = 255
 _BY_PERSON = frozenset(("manual", "prediction-changed"))
@@ -94,9 +94,13 @@ def _moment(annotation: Mapping[str, Any]) -> tuple[datetime, int]:
 def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None, _Ballot]:
     ballots: dict[int | None, _Ballot] = {}
     presumed = "prediction" if annotation.get("parent_prediction") else "manual"
-    for region in annotation.get("result") or ():
+    results = annotation.get("result") or ()
+    clicks = {region.get("id") for region in results if image.click and is_result_of(region, image.click)}
+    for region in results:
         if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
             continue
+        if region.get("origin") == "manual" and region.get("id") in clicks:
+            continue  # a click that Label Studio wrote down once more, under the class that was selected as well
         try:
             said = read_pixel(image, region) or read_mask(image, region)
             if said is not None:

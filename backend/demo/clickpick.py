@@ -10,7 +10,6 @@ from pathlib import Path
 from backend.demo.process import LOOPBACK, Progress, ServerProcess, free_port, silent, with_no_proxy
 
 START_SECONDS = 180.0
-_COMMAND = "from backend.cli import main; main()"
 _GRACE_SECONDS = 15.0  # gunicorn gives its worker ten
 
 
@@ -68,6 +67,6 @@ class ClickPickServer:
         self.stop()
 
     def _make_process(self) -> ServerProcess:
-        command = [sys.executable, "-c", _COMMAND, "serve", "--host", LOOPBACK, "--port", str(self.port)]
+        command = [sys.executable, "-m", "backend.cli", "serve", "--host", LOOPBACK, "--port", str(self.port)]
         env = with_no_proxy({**os.environ, **self._env})
         return ServerProcess("ClickPick", command, self._log, env, grace=_GRACE_SECONDS)

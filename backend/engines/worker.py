@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 
-import torch
-
+from backend.engines.local import share_cores
 from backend.errors import ClickPickError, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.rounds import RoundRunner
@@ -123,7 +122,7 @@ def main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the other half is for clicks
+    share_cores()
     Worker(settings).run_forever()
 
 

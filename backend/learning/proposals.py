@@ -127,7 +127,6 @@ def _preannotation(
             region_id=f"pre-{page.item or 0}-{index}",
             score=round(confidence, 4),
             item_index=page.item,
-            readonly=True,
             polygon_over_pixels=recipe.polygon_over_pixels,
         )
     return regions
