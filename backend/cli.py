@@ -85,12 +85,17 @@ def connect(
     from backend.connect import disconnect  # noqa: PLC0415
     from backend.hotkey import OTHER_ANNOTATORS  # noqa: PLC0415
     from backend.services import open_studio  # noqa: PLC0415
+    from backend.store import Store  # noqa: PLC0415
     from label_config import read_schema  # noqa: PLC0415
 
     settings = Settings()
     studio = open_studio(settings)
     address = url or f"http://{settings.host}:{settings.port}"
-    changes = disconnect(studio, project, address) if remove else connect_project(studio, project, address)
+    if remove:
+        changes = disconnect(studio, project, address)
+        Store(settings.store_url).forget_project(project)
+    else:
+        changes = connect_project(studio, project, address)
     for change in changes:
         OUT.print(f"{change.what}: {change.before} -> {change.after}", highlight=False, markup=False)
     if not changes:
@@ -103,25 +108,28 @@ def connect(
 def start_round(project: Project) -> None:
     """Run a round now: fit, publish, score the queue, push. Waits until it is done."""
     from backend.engines.worker import Worker  # noqa: PLC0415
+    from backend.round_queue import ASKED_FOR  # noqa: PLC0415
     from backend.services import open_studio  # noqa: PLC0415
     from backend.store import Store  # noqa: PLC0415
 
     settings = Settings()
     open_studio(settings).project(project)
     store = Store(settings.store_url)
-    number = store.rounds.request(project, "asked for")
+    number = store.rounds.request(project, ASKED_FOR)
     patience = time.monotonic() + CLAIM_SECONDS
+    worker: Worker | None = None
     with Progress(TextColumn("{task.description}"), BarColumn(), console=ERR, transient=True) as progress:
         bar = progress.add_task("waiting", total=1.0)
-        while (current := store.rounds.get(number)).state in ("queued", "running"):
+        while (current := store.rounds.get(number)) and current.state in ("queued", "running"):
             if current.state == "queued" and time.monotonic() > patience:
-                progress.update(bar, description="running here")
-                Worker(settings).run_one(project)
-                patience = time.monotonic() + CLAIM_SECONDS
-            progress.update(bar, description=current.stage or "waiting", completed=current.progress)
+                worker = worker or Worker(settings)
+                worker.run_one(project)
+            progress.update(
+                bar, description=current.message or current.stage or "waiting", completed=current.progress
+            )
             time.sleep(0.2)
-    if current.state == "failed":
-        _fail(current.message)
+    if current is None or current.state == "failed":
+        _fail(current.message if current else f"project {project} was deleted in Label Studio")
     OUT.print(current.message, highlight=False, markup=False)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from backend.errors import ConfigProblem, StudioRefused
 from backend.hotkey import ACTION, KEY, add_hotkey, remove_hotkey
+from backend.model_check import refuse_unknown_models
 from backend.studio import BackendInfo, ProjectInfo, Studio, WebhookInfo
 from label_config.check import check, repair
 from label_config.schema import read_schema
@@ -62,8 +63,8 @@ class _Target:
 def connect(studio: Studio, project_id: int, backend_url: str, *, title: str = TITLE) -> list[Change]:
     """Make the project use the backend at ``backend_url``; what was changed, empty when all was so already.
 
-    Raises ConfigProblem (labelling config, address), StudioRefused (address guard, backend not reachable from Label
-    Studio) or StudioUnavailable.
+    Raises ConfigProblem (labelling config, unknown model, address), StudioRefused (address guard, backend not
+    reachable from Label Studio) or StudioUnavailable.
     """
     url = _checked_url(backend_url)
     project = studio.project(project_id)
@@ -148,7 +149,9 @@ def _wanted_settings(project: ProjectInfo) -> dict[str, Any]:
             f"the labelling config of project {project.id} cannot be used:\n{told}\nPaste this repaired config in the "
             f"project's Labeling Interface settings and connect again:\n{repair(project.label_config)}"
         )
-    if read_schema(project.label_config).pixel_image is None:
+    schema = read_schema(project.label_config)
+    refuse_unknown_models(project.id, schema)
+    if schema.pixel_image is None:
         return {"show_collab_predictions": False}
     return {"sampling": SAMPLING, "show_collab_predictions": True}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import make_url
 
 from backend.tables import METADATA
+
+_MARK = secrets.token_hex(4)
 
 
 class Database:
@@ -61,14 +64,16 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def worker_name() -> str:
-    """Who runs a round: host and process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who runs a round: host, process number, and a mark that tells this process from later ones of its number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_MARK}"
 
 
 def worker_is_dead(worker: str, silent_seconds: float, limit: float) -> bool:
     """True when the process is gone (same host), or has said nothing for ``limit`` seconds."""
-    host, _, pid = worker.rpartition(":")
+    host, pid, mark = worker.rsplit(":", 2)
     if host == socket.gethostname() and pid.isdigit():
+        if int(pid) == os.getpid():
+            return mark != _MARK
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:

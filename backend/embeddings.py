@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.caches import ByteLRU
 from backend.images import UprightImage
@@ -71,11 +70,7 @@ class Decoder:
         for step in missing:
             mask = segmenter.decode(embedding, step, state)
             state = mask.state
-            size = mask.logits.nbytes if state is not None else 0
-            self._states.put((image.digest, segmenter.fingerprint, step.key()), state, size)
+            if state is not None:
+                key = (image.digest, segmenter.fingerprint, step.key())
+                self._states.put(key, state, mask.logits.nbytes)
         return mask
-
-
-def foreground(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(H, W) bool: logits above 0 are the object, for every segmenter."""
-    return logits > 0

@@ -6,7 +6,9 @@ import logging
 import re
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-SECRETS = re.compile(r"(?i)\b(token|bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+SECRETS = re.compile(
+    r"(?i)\b(token|bearer|basic)\s+(?=\S*[\d=])[A-Za-z0-9._~+/=-]{8,}|\b[0-9a-f]{40}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+)
 QUIET = ("urllib3", "httpx", "httpcore", "label_studio_ml.api", "label_studio_ml.model", "PIL")
 """Loggers that print requests with their headers, or every connection, when asked for details."""
 

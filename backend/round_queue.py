@@ -10,12 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from backend.database import Database, worker_is_dead, worker_name
 from backend.tables import ROUNDS
 
-SILENCE_LIMIT = 60.0
+ASKED_FOR = "asked for"
+"""Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
+MOST_ATTEMPTS = 10
+"""A round whose process dies again and again (out of memory, say) is given up."""
+SILENCE_LIMIT = 30.0
 """Seconds without a sign of life after which a round on another machine counts as lost."""
 
 
@@ -55,6 +59,8 @@ class RoundQueue:
                 values = {"project": project, "state": "queued", "reason": reason, "created": now}
                 result = db.execute(insert(ROUNDS).values(**values, due=now + delay).returning(ROUNDS.c.id))
                 return int(result.scalar_one())
+            if row.reason == ASKED_FOR and delay:
+                return int(row.id)  # somebody waits for it: no later event puts it off
             due = min(now + delay, row.created + max(limit, delay)) if delay else now
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)
@@ -78,7 +84,7 @@ class RoundQueue:
                 .where(ROUNDS.c.id == round_id)
                 .values(**values, attempts=ROUNDS.c.attempts + 1, stage="", progress=0.0)
             )
-            return _read(db, round_id)
+            return _round(db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one())
 
     def beat(self, round_id: int, stage: str, progress: float) -> None:
         """Say that the round lives and how far it is (``progress`` in [0, 1])."""
@@ -102,22 +108,27 @@ class RoundQueue:
             if waiting is not None:
                 values = {"state": "failed", "message": message, "finished": time.time()}
                 later = {"due": max(due, waiting.due), "attempts": row.attempts}
+                later["reason"] = ASKED_FOR if row.reason == ASKED_FOR else waiting.reason
                 db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
             db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
 
-    def is_waiting(self, project: int) -> bool:
-        """True when a queued round of the project is due: the running one should make way."""
+    def is_waiting(self) -> bool:
+        """True when a queued round of any project is due: the running one should make way."""
+        query = select(ROUNDS.c.id).where(ROUNDS.c.state == "queued", ROUNDS.c.due <= time.time())
         with self._database.read() as db:
-            return db.execute(_waiting(project).where(ROUNDS.c.due <= time.time())).first() is not None
+            return db.execute(query.limit(1)).first() is not None
 
     def recover(self) -> int:
         """Queue again what a dead process was running; returns how many rounds."""
         with self._database.read() as db:
             running = list(db.execute(select(ROUNDS).where(ROUNDS.c.state == "running")))
         now = time.time()
-        lost = [row.id for row in running if worker_is_dead(row.worker, now - row.heartbeat, SILENCE_LIMIT)]
-        for round_id in lost:
-            self.retry(round_id, "the process that ran this round died; it starts again", 0.0)
+        lost = [row for row in running if worker_is_dead(row.worker, now - row.heartbeat, SILENCE_LIMIT)]
+        for row in lost:
+            if row.attempts < MOST_ATTEMPTS:
+                self.retry(row.id, "the process that ran this round died; it starts again", 0.0)
+            else:
+                self.finish(row.id, "failed", f"the process that ran this round died {row.attempts} times")
         return len(lost)
 
     def cancel(self, project: int) -> None:
@@ -125,15 +136,17 @@ class RoundQueue:
         with self._database.write() as db:
             db.execute(delete(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued"))
 
-    def get(self, round_id: int) -> Round:
+    def get(self, round_id: int) -> Round | None:
+        """A round by its number; None when it was cancelled."""
         with self._database.read() as db:
-            return _read(db, round_id)
+            row = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).first()
+        return None if row is None else _round(row)
 
     def history(self, project: int, limit: int = 50) -> list[Round]:
         """The latest rounds of a project, newest first."""
-        query = select(ROUNDS.c.id).where(ROUNDS.c.project == project).order_by(ROUNDS.c.id.desc())
+        query = select(ROUNDS).where(ROUNDS.c.project == project).order_by(ROUNDS.c.id.desc())
         with self._database.read() as db:
-            return [_read(db, round_id) for round_id in db.execute(query.limit(limit)).scalars().all()]
+            return [_round(row) for row in db.execute(query.limit(limit))]
 
     def has_work(self) -> bool:
         """True when any round is queued or running."""
@@ -146,6 +159,5 @@ def _waiting(project: int) -> Any:
     return select(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued")
 
 
-def _read(db: Connection, round_id: int) -> Round:
-    r = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one()._mapping
-    return Round(**{name: r[name] for name in Round.__dataclass_fields__})
+def _round(row: Any) -> Round:
+    return Round(**{name: row._mapping[name] for name in Round.__dataclass_fields__})

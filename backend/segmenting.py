@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.caches import SingleFlight
-from backend.embeddings import Decoder, foreground
+from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
 from backend.errors import BadRequest, ModelUnavailable
 from backend.images import ImageFetcher, UprightImage
@@ -71,7 +71,7 @@ class Segmenting:
             logits, contradicted = honour_clicks(mask.logits, prompt.clicks)
             if contradicted:
                 LOG.info("%s contradicted %d of %d clicks; repaired", name, contradicted, len(prompt.clicks))
-            return foreground(logits), float(min(1.0, max(0.0, mask.score)))
+            return logits > 0, float(min(1.0, max(0.0, mask.score)))
 
         try:
             return self._flights.do(

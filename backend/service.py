@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 from backend.caches import SingleFlight
@@ -16,8 +16,8 @@ from backend.errors import BadRequest, ClickPickError
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Pusher, Queue
-from backend.learning.rounds import ASKED_FOR
 from backend.learning.versions import Versions, version_name
+from backend.round_queue import ASKED_FOR
 from backend.segmenting import Segmenting
 from backend.services import open_images, open_studio
 from backend.settings import MEGABYTE, Settings
@@ -41,6 +41,16 @@ LABEL_EVENTS = frozenset(
 BATCH_SECONDS = 80.0
 """Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
 WARM_UP_TASKS = 4
+EMPTY = "empty-"
+"""Marks what was answered in place of queries that could not be had: no round takes it for a version's answer."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    studio: Studio
+    images: ImageFetcher
+    segmenting: Segmenting
+    pusher: Pusher
 
 
 class Service:
@@ -51,42 +61,49 @@ class Service:
         self.store = Store(settings.store_url)
         self.engine = LocalEngine(settings, self.store)
         self._decoder = Decoder(lambda: settings.torch_device, settings.embedding_cache_mb * MEGABYTE)
+        self._versions = Versions(self.store, settings.versions_folder, lambda: settings.torch_device)
+        self._building = threading.Lock()
+        self._built: _Parts | None = None
         self._opening: SingleFlight[tuple[Any, ...], dict[str, Any]] = SingleFlight()
 
-    @cached_property
+    @property
     def studio(self) -> Studio:
-        return open_studio(self.settings)
+        return self._parts.studio
 
-    @cached_property
+    @property
     def images(self) -> ImageFetcher:
-        return open_images(self.settings, self.studio)
+        return self._parts.images
 
-    @cached_property
-    def _segmenting(self) -> Segmenting:
-        return Segmenting(self.settings, self.images, self._decoder, self.engine)
-
-    @cached_property
-    def _pusher(self) -> Pusher:
-        return Pusher(self.settings, self.studio, self.images)
-
-    @cached_property
-    def _versions(self) -> Versions:
-        return Versions(self.store, self.settings.versions_folder, self.settings.torch_device)
+    @property
+    def _parts(self) -> _Parts:
+        """What needs a token, built at the first call that needs it."""
+        with self._building:
+            if self._built is None:
+                studio = open_studio(self.settings)
+                images = open_images(self.settings, studio)
+                segmenting = Segmenting(self.settings, images, self._decoder, self.engine)
+                self._built = _Parts(studio, images, segmenting, Pusher(self.settings, studio, images))
+            return self._built
 
     def start(self) -> None:
         """In the background: warm up the default segmenter, then see to rounds that were cut short."""
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        known = self.store.projects()
+        threading.Thread(target=self._warm_up, args=(known,), name="warm-up", daemon=True).start()
 
     def stop(self) -> None:
-        """End the training process and close the store."""
+        """End the training process, and close connections and the store."""
         self.engine.stop()
+        if self._built is not None:
+            self._built.images.close()
+            self._built.studio.close()
         self.store.close()
 
     # ------------------------------------------------------------------ Label Studio calls
     def setup(self, project: int, config: str) -> str | None:
         """A page of the project was opened: note its config, and return the version that it serves."""
         schema = _schema(config)
-        if self._pixel_project(project, schema):
+        self._pixel_project(project, schema)
+        if schema.pixel_image is not None:
             self.engine.start_training_process()
         return self.model_version(project)
 
@@ -104,19 +121,20 @@ class Service:
                 return [_nothing(None) for _ in tasks]
             if len(tasks) != 1:
                 raise BadRequest(f"a context with {len(tasks)} tasks was got; expected exactly one task")
-            return [self._segmenting.segment(schema, tasks[0], request)]
+            return [self._parts.segmenting.segment(schema, tasks[0], request)]
         self._pixel_project(project, schema)
         return self._open_tasks(project, schema, tasks)
 
     def event(self, action: str, project: int, config: str | None) -> None:
         """A webhook: a hint that labels may have changed, or the wish for a round."""
         schema = None if config is None else _schema(config)
-        changed = schema is not None and self._pixel_project(project, schema)
-        if schema is not None and schema.pixel_image is None:
-            return
+        if schema is not None:
+            self._pixel_project(project, schema)
+            if schema.pixel_image is None:
+                return
         if action == "START_TRAINING":
             self.start_round(project)
-        elif action in LABEL_EVENTS or (action == "PROJECT_UPDATED" and changed):
+        elif action in LABEL_EVENTS:
             self.labels_changed(project, action.lower())
 
     # ------------------------------------------------------------------ the learning loop
@@ -144,26 +162,23 @@ class Service:
         return [version.name for version in self.store.versions(project)]
 
     # ------------------------------------------------------------------ inside
-    def _pixel_project(self, project: int, schema: ProjectSchema) -> bool:
-        """Note a project; where its config is new and has a query control, its first queries are on their way."""
-        if not self.store.remember_project(project, schema.digest) or schema.pixel_image is None:
-            return False
-        if self.settings.token:
+    def _pixel_project(self, project: int, schema: ProjectSchema) -> None:
+        """Note a project with a query control; where its config is new, its first queries are on their way."""
+        if schema.pixel_image is not None and self.store.remember_project(project, schema.digest):
             self.labels_changed(project, "labelling config")
-        return True
 
     def _open_tasks(
         self, project: int, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
+        self._warm_tasks(schema, tasks[:WARM_UP_TASKS])
         target = schema.pixel_image
         if target is None:
-            self._warm_tasks(schema, tasks[:WARM_UP_TASKS])
             return [_nothing(self.settings.segmenter) for _ in tasks]
         deadline = time.monotonic() + BATCH_SECONDS
         answers = []
         for task in tasks:
             if time.monotonic() > deadline:
-                answers.append(_nothing(self.model_version(project)))
+                answers.append(_nothing(version_name(project, 0, EMPTY)))
                 continue
             answers.append(self._open_task(project, schema, target, task))
         return answers
@@ -174,7 +189,7 @@ class Service:
         live = self.store.live_version(project)
         if live is not None and live.classes != target.classes:
             live = None
-        version = live.name if live else version_name(project, 0, "")
+        version = live.name if live else version_name(project, 0, schema.digest)
         info = _task_info(task)
 
         def propose() -> dict[str, Any]:
@@ -184,21 +199,23 @@ class Service:
                 answered.setdefault((label.task, item), []).append((label.row, label.col))
             learner = self._versions.load(live) if live else None
             queue = Queue(project, schema, target, version, version, learner, answered)
-            return self._pusher.proposal(queue, info) or _nothing(version)
+            return self._parts.pusher.proposal(queue, info) or _nothing(version_name(project, 0, EMPTY))
 
         key = (project, info.id, version, schema.digest)
         try:
+            for _, url in image_urls(target, info.data):
+                self.images.get(url, info.id)  # here, so that no click waits for the network
             return self._opening.do(key, lambda: self.engine.submit(propose).result())
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
-            return _nothing(version)
+            return _nothing(version_name(project, 0, EMPTY))
 
     def _warm_tasks(self, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]) -> None:
         """Embed the images of tasks that have just been opened, so that their first click is a quick one."""
         places = [
             (url, _task_info(task).id, image.segmenter)
             for task in tasks
-            for image in schema.images
+            for image in schema.click_images
             for _, url in image_urls(image, task.get("data") or {})[:1]
         ]
         if self.settings.token and places:
@@ -213,13 +230,13 @@ class Service:
             except (ClickPickError, ModelZooError) as problem:
                 LOG.info("task %d was not warmed up: %s", task, problem)
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, known_projects: Sequence[int]) -> None:
         try:
             self.engine.submit(lambda: self._decoder.warm_up(self.settings.segmenter)).result()
         except (ClickPickError, ModelZooError) as problem:
             LOG.error("the segmenter %s cannot be built: %s", self.settings.segmenter, problem)
-        if self.settings.token and self.store.projects():
-            self.engine.start_training_process()
+        for project in known_projects:
+            self.labels_changed(project, "restart")  # what came while nobody listened
 
 
 def _schema(config: str) -> ProjectSchema:
@@ -235,7 +252,7 @@ def _task_info(task: Mapping[str, Any]) -> TaskInfo:
         raise BadRequest(
             "a task without a numeric id or without data was got; expected Label Studio's task JSON"
         )
-    return TaskInfo(number, dict(data), bool(task.get("is_labeled")), int(task.get("total_annotations") or 0))
+    return TaskInfo(number, dict(data), bool(task.get("is_labeled")))
 
 
 def _nothing(version: str | None) -> dict[str, Any]:

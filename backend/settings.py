@@ -40,15 +40,15 @@ class Settings(BaseSettings):
     port: int = Field(9090, ge=1, le=65535)
     threads: int = Field(16, ge=1, le=256)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
     segmenter: str = "gp-lite0"
     polygon_over_pixels: int = Field(4_000_000, ge=0)
     embedding_cache_mb: int = Field(512, ge=1)
 
     learner: str = "probe-lite0"
-    acquisition: str = "margin"
-    selection: str = "top5"
+    acquisition: Literal["random", "least_confidence", "margin", "entropy"] = "margin"
+    selection: Literal["top", "top5"] = "top5"
     queries_per_task: int = Field(10, ge=1, le=20)
     debounce_seconds: float = Field(2.0, ge=0)
     debounce_limit_seconds: float = Field(20.0, ge=0)

@@ -37,7 +37,7 @@ def run(count: int, pixels: int) -> None:
         sets = labelled(images, pixels, seed=1)
         for step, data in (("first", sets), ("next", [*labelled(images[:3], pixels, seed=2), *sets[3:]])):
             learner = create_learner("probe-lite0")
-            learner.feature_cache = cache  # type: ignore[attr-defined]
+            learner.use_cache(cache)
             started = time.perf_counter()
             fit = learner.fit(data, CLASSES)
             seconds = time.perf_counter() - started

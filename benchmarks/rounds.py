@@ -22,7 +22,7 @@ from backend.demo.label_studio import LabelStudioServer
 from backend.store import Store
 from backend.studio import Studio
 from benchmarks.common import ROOT, clickpick, jpeg, photographs, report, spread
-from label_config import read_schema, render
+from label_config import render
 
 HEIGHT, WIDTH = 360, 480
 CLASSES = ("dark", "middle", "bright")
@@ -103,9 +103,7 @@ def run(executable: Path, images: int, pixels: int, queue: int, repeats: int) ->
 def measure(address: str, data: Path, project: Project, size: tuple[int, int, int]) -> None:
     images, pixels, repeats = size
     store = Store(f"sqlite:///{data / 'clickpick.db'}")
-    store.remember_project(project.id, read_schema(project.config).digest)
     connect(project.studio, project.id, address)
-    store.rounds.request(project.id, "benchmark")
     wait_until(lambda: store.live_version(project.id) and store.rounds.history(project.id)[0].state == "done")
     published, pushed, setups = [], [], []
     stop = threading.Event()

@@ -7,6 +7,7 @@ from contextlib import closing
 
 from backend.doctor.finding import Finding
 from backend.doctor.installation import ADVICE, check_account, check_backend_health, check_token
+from backend.doctor.models import check_default_models
 from backend.doctor.project import check_project
 from backend.settings import Settings
 from backend.studio import Studio
@@ -18,7 +19,7 @@ STUDIO_SECONDS = 10.0
 
 def diagnose(settings: Settings, project_id: int | None, backend_url: str) -> list[Finding]:
     """All findings, in the order in which they should be fixed. Never raises for what it looks for."""
-    findings = list(check_backend_health(backend_url))
+    findings = [*check_backend_health(backend_url), *check_default_models(settings)]
     if not settings.token:
         return [*findings, Finding("token-missing", "error", "LABEL_STUDIO_API_KEY is not set", ADVICE)]
     studio = Studio(

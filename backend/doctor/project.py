@@ -10,6 +10,7 @@ from typing import Any
 from backend.connect import GUARD_ADVICE, GUARD_WORDS, SAMPLING, hook_url, is_sufficient, own_backends
 from backend.doctor.finding import Finding
 from backend.doctor.installation import is_loopback
+from backend.doctor.models import check_config_models
 from backend.errors import ClickPickError, StudioRefused, StudioUnavailable
 from backend.services import open_images
 from backend.settings import Settings
@@ -52,7 +53,11 @@ def _check_config(project: ProjectInfo) -> Iterator[Finding]:
     if problems:
         message = "the labelling config with all of this repaired, as far as it can be done for you"
         yield Finding("config-repaired", "warning", message, repair(project.label_config))
-    else:
+    if any(problem.code == "unreadable" for problem in problems):
+        return
+    models = list(check_config_models(project.id, read_schema(project.label_config)))
+    yield from models
+    if not problems and not models:
         yield Finding("config-ok", "ok", f"the labelling config of project {project.id} can be used")
 
 

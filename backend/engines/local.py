@@ -53,6 +53,9 @@ class LocalEngine:
 
     def start_training_process(self) -> None:
         """Make sure that somebody works on the queue of rounds."""
+        if not self._settings.token:
+            LOG.error("no rounds: LABEL_STUDIO_API_KEY is not set; set it and start again")
+            return
         with self._lock:
             if self._process is not None or self._stopping:
                 return

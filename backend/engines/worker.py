@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,6 +29,9 @@ from model_zoo.errors import ModelZooError
 LOG = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 0.5
+RECOVER_SECONDS = 5.0
+REST_SECONDS = 0.1
+"""After a round that made way for others: late enough for those, soon enough for its own queue."""
 LONGEST_PAUSE = 300.0
 NICENESS = 10
 """Clicks come first: the web process gets about ten times the share of a busy core."""
@@ -40,7 +44,7 @@ class Worker:
         self._store = Store(settings.store_url)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
-        versions = Versions(self._store, settings.versions_folder, settings.torch_device)
+        versions = Versions(self._store, settings.versions_folder, lambda: settings.torch_device)
         self._runner = RoundRunner(settings, self._store, studio, images, versions)
 
     def run_one(self, project: int | None = None) -> Round | None:
@@ -52,9 +56,12 @@ class Worker:
         return self._store.rounds.get(claimed.id)
 
     def run_forever(self) -> None:
-        """Work until the process ends."""
-        self._store.rounds.recover()
+        """Work until the process ends; what other processes left behind when they died is taken up too."""
+        recovered = -RECOVER_SECONDS
         while True:
+            if time.monotonic() - recovered > RECOVER_SECONDS:
+                self._store.rounds.recover()
+                recovered = time.monotonic()
             if self.run_one() is None:
                 time.sleep(POLL_SECONDS)
 
@@ -63,13 +70,13 @@ class Worker:
         beat = _Heartbeat(self._store, claimed.id)
         try:
             with beat:
-                outcome = self._runner.run(
-                    claimed.project, claimed.reason, beat.report, lambda: rounds.is_waiting(claimed.project)
-                )
+                outcome = self._runner.run(claimed.project, claimed.reason, beat.report, rounds.is_waiting)
             rounds.finish(claimed.id, "done", outcome.message, outcome.version)
+            if not outcome.complete:
+                rounds.request(claimed.project, "rest of the queue", delay=REST_SECONDS)
             LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
         except StudioUnavailable as error:
-            pause = min(LONGEST_PAUSE, 2.0**claimed.attempts)
+            pause = min(LONGEST_PAUSE, 2.0 ** min(claimed.attempts, 10))
             rounds.retry(claimed.id, str(error), pause)
             LOG.warning("project %d: %s; next try in %.0f s", claimed.project, error, pause)
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
@@ -80,6 +87,9 @@ class Worker:
                 claimed.id, "failed", "internal error; the log of the training process has the details"
             )
             LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
+        except BaseException:
+            rounds.retry(claimed.id, "interrupted", 0.0)
+            raise
 
 
 class _Heartbeat:
@@ -110,7 +120,7 @@ class _Heartbeat:
 
 def _leave_with_parent() -> None:
     """End this process once the other end of standard input is gone."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(0)
 
@@ -119,6 +129,7 @@ def main() -> None:
     """Entry point of the training process."""
     settings = Settings()
     configure_logging(settings.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)

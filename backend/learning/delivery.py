@@ -13,6 +13,8 @@ from backend.studio import Studio
 
 LOG = logging.getLogger(__name__)
 SAMPLING = "Uncertainty sampling"
+TOO_LARGE = 413
+"""Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
 DATA_REFUSED = frozenset({PARTLY_STORED, 400})
 """Answers that concern the predictions themselves: sending them again would be refused again."""
@@ -73,5 +75,16 @@ class Delivery:
         self._import(remaining)
 
     def _import(self, predictions: Sequence[dict[str, Any]]) -> None:
-        if predictions:
+        if not predictions:
+            return
+        try:
             self._studio.import_predictions(self._project, list(predictions))
+        except StudioRefused as refusal:
+            if refusal.studio_status != TOO_LARGE:
+                raise
+            if len(predictions) == 1:
+                LOG.error("task %s gets no queries: %s", predictions[0]["task"], refusal)
+                return
+            half = len(predictions) // 2
+            self._import(predictions[:half])
+            self._import(predictions[half:])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import ImageProblem
+from backend.errors import ImageProblem, ModelUnavailable
 from backend.images import ImageFetcher
 from backend.learning.labelled import TaskImage, classes_seen, count_labels, digest_labels, split
 from backend.learning.versions import Versions
@@ -59,12 +59,13 @@ class Fitter:
         learner_name: str,
         live: Version | None,
         *,
+        config_digest: str,
         force: bool,
         report: Report,
     ) -> Fitted:
         """Publish a version for these labels, unless the live one knows them or is better."""
-        usable = live if live is not None and live.classes == classes else None
-        digest = digest_labels(images, classes, learner_name)
+        usable = self._usable(live, classes)
+        digest = digest_labels(images, classes, learner_name, config_digest)
         labels = count_labels(images)
         if usable is not None and not force:
             if usable.digest == digest:
@@ -88,6 +89,17 @@ class Fitter:
             return Fitted(usable, refusal)
         version = self._versions.publish(project, learner, digest=digest, labels=labels, metrics=metrics)
         return Fitted(version, f"published {version.name} from {labels} labels")
+
+    def _usable(self, live: Version | None, classes: tuple[str, ...]) -> Version | None:
+        """The live version, where it knows these classes and its folder is whole."""
+        if live is None or live.classes != classes:
+            return None
+        try:
+            self._versions.load(live)
+        except ModelUnavailable as problem:
+            LOG.error("%s", problem)
+            return None
+        return live
 
     def _fit(
         self, images: Sequence[TaskImage], classes: Sequence[str], name: str, report: Report

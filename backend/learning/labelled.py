@@ -53,7 +53,7 @@ def read_labels(schema: ImageSchema, tasks: Sequence[Mapping[str, Any]]) -> list
         urls = dict(image_urls(schema, task.get("data") or {}))
         for labels in collect_labels(schema, task):
             url = urls.get(labels.item_index)
-            if url is not None and (labels.pixels or labels.dense is not None):
+            if url is not None and (labels.pixels or labels.conflicts or labels.dense is not None):
                 found.append(TaskImage(url, labels))
     return sorted(found, key=lambda x: (x.labels.task_id, x.labels.item_index or 0))
 
@@ -73,9 +73,11 @@ def count_labels(images: Sequence[TaskImage]) -> int:
     return pixels + sum(image.labels.dense is not None for image in images)
 
 
-def digest_labels(images: Sequence[TaskImage], classes: Sequence[str], learner: str) -> str:
-    """Digest of everything that decides what a learner becomes."""
-    digest = hashlib.sha256(repr((learner, tuple(classes))).encode())
+def digest_labels(
+    images: Sequence[TaskImage], classes: Sequence[str], learner: str, config_digest: str
+) -> str:
+    """Digest of everything that decides what a learner becomes and how it is shown."""
+    digest = hashlib.sha256(repr((learner, tuple(classes), config_digest)).encode())
     for image in images:
         pixels = [(p.row, p.col, p.label) for p in image.labels.pixels if p.label != VOID]
         digest.update(repr((image.key, sorted(pixels))).encode())
@@ -99,7 +101,7 @@ def split(
     load: Callable[[TaskImage], NDArray[np.uint8]],
     holdout_percent: int,
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """(to train on, held out). A pixel's side depends on its task and place alone, so it never changes sides."""
+    """(to train on, held out). A pixel's side depends on its task and place alone, once its class has enough."""
     index = {label: i for i, label in enumerate(classes)}
     counts = Counter(pixel.label for image in images for pixel in image.labels.pixels)
     train: list[LabelledImage] = []

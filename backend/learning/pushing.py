@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.errors import ClickPickError
+from backend.errors import ImageProblem
 from backend.images import ImageFetcher
 from backend.learning.delivery import Delivery
 from backend.learning.labelled import TaskImage, image_key, image_urls
@@ -32,6 +32,14 @@ class Queue:
     previous: str
     learner: Learner | None
     answered: Answered
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A sentence for people; ``complete``: no task of the queue is left."""
+
+    message: str
+    complete: bool
 
 
 def recipe_of(settings: Settings) -> Recipe:
@@ -66,13 +74,13 @@ class Pusher:
         delivery: Delivery,
         report: Callable[[str, float], None],
         superseded: Callable[[], bool],
-    ) -> str:
-        """Score and push until done or superseded; returns a sentence for people."""
+    ) -> Pushed:
+        """Score and push until done or superseded."""
         delivery.flush(queue.version)
         tasks, present = self._waiting(queue)
         if present:
             delivery.switch_to(queue.version)
-        done = 0
+        done = pushed = 0
         for chunk in self._chunks(tasks):
             predictions = [p for task in chunk if (p := self.proposal(queue, task)) is not None]
             delivery.send(queue.version, predictions)
@@ -80,12 +88,16 @@ class Pusher:
                 delivery.switch_to(queue.version)
                 present = True
             done += len(chunk)
+            pushed += len(predictions)
             report("push", done / len(tasks))
             if done < len(tasks) and superseded():
                 delivery.remove_versions_except(queue.version, queue.previous)
-                return f"{done} of {len(tasks)} waiting tasks pushed before newer labels came"
-        delivery.remove_versions_except(queue.version)
-        return f"{done} waiting tasks pushed" if tasks else "all waiting tasks were up to date"
+                return Pushed(f"{pushed} of {len(tasks)} waiting tasks pushed, then others came first", False)
+        if present:
+            delivery.remove_versions_except(queue.version)
+        return Pushed(
+            f"{pushed} waiting tasks pushed" if tasks else "all waiting tasks were up to date", True
+        )
 
     def proposal(self, queue: Queue, task: TaskInfo) -> dict[str, Any] | None:
         """The prediction of one task; None, with a line in the log, where its image cannot be had."""
@@ -93,7 +105,7 @@ class Pusher:
             pages = [
                 self._page(queue, task.id, item, url) for item, url in image_urls(queue.target, task.data)
             ]
-        except ClickPickError as problem:
+        except ImageProblem as problem:
             LOG.warning("task %d gets no queries: %s", task.id, problem)
             return None
         if not pages:

@@ -8,32 +8,35 @@ short is simply run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
-from backend.learning.labelled import read_labels, stored_labels
+from backend.learning.labelled import TaskImage, read_labels, stored_labels
 from backend.learning.pushing import Pusher, Queue, answered_pixels
 from backend.learning.versions import Versions, version_name
+from backend.round_queue import ASKED_FOR
 from backend.settings import Settings
 from backend.store import Store
 from backend.studio import Studio
 from label_config import read_schema
 
 LOG = logging.getLogger(__name__)
-ASKED_FOR = "asked for"
-"""Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a round ended: the version that Label Studio serves now, and a sentence for people."""
+    """How a round ended: the version that Label Studio serves now, and a sentence for people.
+
+    ``complete`` False: it made way for another round before the whole queue was pushed.
+    """
 
     version: str | None
     message: str
+    complete: bool = True
 
 
 class RoundRunner:
@@ -74,9 +77,9 @@ class RoundRunner:
         report("collect", 0.0)
         schema = read_schema(self._studio.project(project).label_config)
         target = schema.pixel_image
-        self._store.remember_project(project, schema.digest)
         if target is None:
             return Outcome(None, "the labelling config has no query control, so there is nothing to learn")
+        self._store.remember_project(project, schema.digest)
         labelled = read_labels(target, self._studio.annotated_tasks(project))
         self._store.replace_labels(project, stored_labels(labelled))
         before = self._store.live_version(project)
@@ -86,22 +89,25 @@ class RoundRunner:
             target.classes,
             target.learner or self._settings.learner,
             before,
+            config_digest=schema.digest,
             force=reason == ASKED_FOR,
             report=report,
         )
         live = fitted.version
+        nothing_learnt = version_name(project, 0, schema.digest)
         queue = Queue(
             project=project,
             schema=schema,
             target=target,
-            version=live.name if live else version_name(project, 0, ""),
-            previous=before.name if before else version_name(project, 0, ""),
+            version=live.name if live else nothing_learnt,
+            previous=before.name if before else nothing_learnt,
             learner=self._versions.load(live) if live else None,
             answered=answered_pixels(labelled),
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)
-        return Outcome(queue.version, f"{fitted.message}; {pushed}")
+        message = "; ".join(filter(None, (fitted.message, pushed.message, _disagreements(labelled))))
+        return Outcome(queue.version, message, pushed.complete)
 
     def _exists(self, project: int) -> bool:
         try:
@@ -109,3 +115,12 @@ class RoundRunner:
         except StudioRefused as refusal:
             return refusal.studio_status != 404
         return True
+
+
+def _disagreements(images: Sequence[TaskImage]) -> str:
+    """Pixels that are no labels because as many annotators say one thing as another, for review."""
+    tasks = {image.labels.task_id: len(image.labels.conflicts) for image in images if image.labels.conflicts}
+    if not tasks:
+        return ""
+    named = ", ".join(str(task) for task in sorted(tasks)[:10]) + (", ..." if len(tasks) > 10 else "")
+    return f"annotators disagree on {sum(tasks.values())} pixels, of tasks {named}: please review"

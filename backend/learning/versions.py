@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ PREFIX = "clickpick"
 
 def version_name(project: int, number: int, digest: str) -> str:
     """What Label Studio shows as model version: ``clickpick-7-v3-1a2b3c``; number 0 = no learner yet."""
-    return f"{PREFIX}-{project}-v{number}-{digest[:6]}" if number else f"{PREFIX}-{project}-v0"
+    return f"{PREFIX}-{project}-v{number}-{digest[:6]}"
 
 
 def is_ours(model_version: str, project: int) -> bool:
@@ -37,7 +37,7 @@ def is_ours(model_version: str, project: int) -> bool:
 class Versions:
     """Publishes learners and loads the live one; each process keeps one loaded learner a project."""
 
-    def __init__(self, store: Store, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, store: Store, folder: Path, device: Callable[[], str] = lambda: "cpu") -> None:
         self._store = store
         self._folder = folder
         self._device = device
@@ -73,7 +73,7 @@ class Versions:
             kept = self._loaded.get(version.project)
         if kept is not None and kept[0] == version.name:
             return kept[1]
-        learner = create_learner(version.learner, device=self._device)
+        learner = create_learner(version.learner, device=self._device())
         try:
             learner.load(self._folder / version.folder)
         except (ModelZooError, OSError, ValueError, KeyError) as error:

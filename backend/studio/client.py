@@ -35,13 +35,12 @@ class Studio(StudioSettings):
 
     def tasks(self, project: int, *, page_size: int = PAGE_SIZE) -> Iterator[TaskInfo]:
         """All tasks by id. Label Studio reads each task's predictions for it: about a second a thousand."""
-        fields = {"include": "id,data,is_labeled,total_annotations"}
+        fields = {"include": "id,data,is_labeled"}
         for task in self._pages(project, fields, page_size=page_size):
             yield TaskInfo(
                 id=int(task["id"]),
                 data=task["data"],
                 is_labeled=bool(task.get("is_labeled")),
-                total_annotations=int(task.get("total_annotations") or 0),
             )
 
     def task(self, task: int) -> dict[str, Any]:

@@ -27,7 +27,6 @@ class TaskInfo:
     id: int
     data: Mapping[str, Any]
     is_labeled: bool
-    total_annotations: int
 
 
 @dataclass(frozen=True)

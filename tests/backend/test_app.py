@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from backend import segmenting
 from backend.app import create_app
 from backend.service import Service
 from backend.settings import Settings
+from backend.store import Store
 from label_config import read_masks, read_schema, render
+from model_zoo.prompt import Click, Prompt
 from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, jpeg
 from tests.fakes.label_studio import FakeLabelStudio
 
@@ -106,7 +110,7 @@ def test_equal_requests_at_the_same_time_share_one_computation(
     decode, calls = segmenter.decode, []
 
     def slow(*arguments: Any) -> Any:
-        calls.append(1)
+        calls.append(arguments[1].key())
         time.sleep(0.3)
         return decode(*arguments)
 
@@ -115,7 +119,8 @@ def test_equal_requests_at_the_same_time_share_one_computation(
     with ThreadPoolExecutor(4) as pool:
         clients = [service.app.test_client() for _ in range(4)]  # type: ignore[attr-defined]
         answers = list(pool.map(lambda c: c.post("/predict", json=body).json, clients))
-    assert len(calls) == 1
+    warm_up = Prompt(clicks=(Click(32, 32),)).key()
+    assert len([key for key in calls if key != warm_up]) == 1
     assert all(answer == answers[0] for answer in answers)
 
 
@@ -363,3 +368,85 @@ def test_two_projects_with_different_classes_do_not_mix(
         value = region["results"][0]["result"][0]
         kinds.append((value["type"], value["value"][value["type"]][0]))
     assert kinds == [("brushlabels", "sky"), ("polygonlabels", "dog")] * 3
+
+
+def test_a_slow_image_of_one_project_does_not_hold_up_clicks_of_another(
+    client: FlaskClient,
+    service: Service,
+    fake: FakeLabelStudio,
+    click_project: tuple[int, int, str],
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project, task, config = click_project
+    slow, tasks = pixel_project
+    slow_config = fake.projects[slow]["label_config"]
+    real = service.images.get
+    release = threading.Event()
+
+    def get(url: str, number: int | None) -> Any:
+        if number == tasks[0]:
+            release.wait(20)
+        return real(url, number)
+
+    monkeypatch.setattr(service.images, "get", get)
+    body = body_of(fake, slow, tasks[:1], slow_config)
+    opening = service.app.test_client()  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(lambda: opening.post("/predict", json=body).json)
+        time.sleep(0.2)
+        answer = client.post("/predict", json=body_of(fake, project, [task], config, click(8, 30)))
+        assert answer.json["results"][0]["result"]
+        assert not opened.done()
+        release.set()
+        assert len(opened.result()["results"][0]["result"]) == 10
+
+
+def test_what_was_answered_in_place_of_queries_is_no_versions_answer(
+    client: FlaskClient, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    config = fake.projects[project]["label_config"]
+    good = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"][0]
+    fake.uploads.clear()
+    empty = client.post("/predict", json=body_of(fake, project, tasks[1:2], config)).json["results"][0]
+    assert empty["result"] == []
+    assert empty["model_version"] != good["model_version"]
+
+
+def test_a_region_that_the_requests_own_config_cannot_show_is_left_out(
+    client: FlaskClient,
+    fake: FakeLabelStudio,
+    click_project: tuple[int, int, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    project, task, config = click_project
+    made = segmenting.mask_regions
+
+    def with_foreign(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        good = made(*arguments, **options)
+        return [*good, {**good[0], "id": "other", "from_name": "gone"}]
+
+    monkeypatch.setattr(segmenting, "mask_regions", with_foreign)
+    answer = client.post("/predict", json=body_of(fake, project, [task], config, click(8, 30)))
+    assert [region["from_name"] for region in answer.json["results"][0]["result"]] == ["mask"]
+
+
+def test_a_restart_looks_for_labels_that_came_meanwhile(
+    settings: Settings, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, _ = pixel_project
+    store = Store(settings.store_url)
+    store.remember_project(project, "config")
+    app = create_app(settings.model_copy(update={"segmenter": "grabcut"}))
+    service: Service = app.extensions["clickpick"]
+    service.engine.start_training_process = lambda: None  # type: ignore[method-assign]
+    try:
+        deadline = time.monotonic() + 60
+        while not store.rounds.history(project) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert store.rounds.history(project)[0].reason == "restart"
+    finally:
+        service.stop()
+        store.close()

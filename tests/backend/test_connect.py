@@ -10,6 +10,7 @@ import pytest
 
 from backend.connect import Change, connect, disconnect
 from backend.errors import ConfigProblem, StudioRefused
+from backend.hotkey import NOTE
 from backend.studio import Studio
 from label_config.templates import render
 from tests.fakes.label_studio import FakeLabelStudio
@@ -21,6 +22,7 @@ PIXEL = render("pixel", ["road", "car"])
 CLICK = render("click", ["road", "car"])
 BOTH = render("both", ["road", "car"])
 CYCLE = "regions:region:cycle"
+SKIP = "annotation:annotation:skip"
 
 
 @pytest.fixture
@@ -189,6 +191,33 @@ def test_useless_config_is_refused_with_a_repaired_one(
     assert state(fake) == before
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (render("click", ["road"], segmenter="gp-lite"), ['segmenter="gp-lite"', "gp-lite0, grabcut"]),
+        (render("pixel", ["road"], learner="gp-lite0"), ['learner="gp-lite0"', "probe-lite0"]),
+        (render("both", ["road"], segmenter="grabcut", learner="no"), ['learner="no"', "probe-lite0"]),
+    ],
+)
+def test_unknown_models_are_refused(
+    fake: FakeLabelStudio, studio: Studio, config: str, words: list[str]
+) -> None:
+    project = fake.add_project(config)
+    before = state(fake)
+    with pytest.raises(ConfigProblem, match="Labeling Interface") as caught:
+        connect(studio, project, URL)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert state(fake) == before
+
+
+def test_known_models_are_accepted_with_or_without_weights(
+    fake: FakeLabelStudio, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_zoo.weights.find_spec", lambda _: None)
+    config = render("both", ["road"], segmenter="gp-lite0", learner="probe-lite0")
+    assert connect(studio, fake.add_project(config), URL)
+
+
 @pytest.mark.parametrize("url", ["click:9090", "ftp://click", "http://", "", "http://0.0.0.0:9090"])
 def test_useless_backend_address(fake: FakeLabelStudio, studio: Studio, url: str) -> None:
     with pytest.raises(ConfigProblem, match="address"):
@@ -196,31 +225,80 @@ def test_useless_backend_address(fake: FakeLabelStudio, studio: Studio, url: str
 
 
 @pytest.mark.parametrize(
-    "own",
+    ("own", "told"),
     [
-        {CYCLE: {"key": "tab", "active": True}},
-        {CYCLE: {"key": "space", "active": True}},
-        {"annotation:annotation:skip": {"key": "space"}},
+        ({CYCLE: {"key": "tab", "active": True}}, "'tab'"),
+        ({CYCLE: {"key": "tab", "active": True, "description": "my own"}}, "'tab'"),
+        ({CYCLE: {"key": "tab", "active": True, "description": NOTE + "1, 2"}}, "'tab'"),
+        ({CYCLE: {"key": "space", "active": False, "description": NOTE + "1"}}, "switched off"),
+        ({CYCLE: {"key": "space", "active": True}}, ""),
+        ({CYCLE: {"key": "space", "active": True, "description": "for project 1"}}, ""),
+        ({SKIP: {"key": "space"}}, SKIP),
+        ({SKIP: {"key": "space"}, CYCLE: {"key": "tab"}}, SKIP),
     ],
 )
-def test_the_users_own_hotkeys_stay(fake: FakeLabelStudio, studio: Studio, own: dict[str, Any]) -> None:
+def test_the_users_own_hotkeys_stay_and_are_told(
+    fake: FakeLabelStudio,
+    studio: Studio,
+    caplog: pytest.LogCaptureFixture,
+    own: dict[str, Any],
+    told: str,
+) -> None:
     fake.custom_hotkeys = copy.deepcopy(own)
     project = fake.add_project(PIXEL)
-    connect(studio, project, URL)
-    assert fake.custom_hotkeys == own
+    for _ in range(2):
+        caplog.clear()
+        connect(studio, project, URL)
+        assert fake.custom_hotkeys == own
+        assert len(caplog.messages) == bool(told)
+        assert all(told in message and "Cycle Regions = Space" in message for message in caplog.messages)
+    assert connect(studio, project, URL) == []
     disconnect(studio, project, URL)
     assert fake.custom_hotkeys == own
 
 
+def test_an_inactive_hotkey_on_space_is_not_in_the_way(fake: FakeLabelStudio, studio: Studio) -> None:
+    fake.custom_hotkeys = {SKIP: {"key": "space", "active": False}}
+    assert Change(f"hotkey {CYCLE}", "", "space") in connect(studio, fake.add_project(PIXEL), URL)
+
+
+def test_click_projects_need_no_hotkey(
+    fake: FakeLabelStudio, studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.custom_hotkeys = {SKIP: {"key": "space"}}
+    connect(studio, fake.add_project(CLICK), URL)
+    assert caplog.messages == []
+
+
 def test_hotkey_stays_until_the_last_project_is_disconnected(fake: FakeLabelStudio, studio: Studio) -> None:
+    others = {SKIP: {"key": "s", "active": True, "description": "mine"}}
+    fake.custom_hotkeys = copy.deepcopy(others)
     first, second = fake.add_project(PIXEL), fake.add_project(PIXEL)
+
+    def entry(*projects: int) -> dict[str, Any]:
+        """All of it: Label Studio's editor stays blank when an entry has a field that it does not know."""
+        return {"key": "space", "active": True, "description": NOTE + ", ".join(map(str, projects))}
+
     connect(studio, first, URL)
+    assert fake.custom_hotkeys == {**others, CYCLE: entry(first)}
     connect(studio, second, URL)
+    assert fake.custom_hotkeys == {**others, CYCLE: entry(first, second)}
     assert connect(studio, second, URL) == []
     disconnect(studio, first, URL)
-    assert fake.custom_hotkeys[CYCLE]["key"] == "space"
+    assert fake.custom_hotkeys == {**others, CYCLE: entry(second)}
     disconnect(studio, second, URL)
-    assert fake.custom_hotkeys == {}
+    assert fake.custom_hotkeys == others
+
+
+def test_our_hotkey_with_another_key_since_is_the_users(fake: FakeLabelStudio, studio: Studio) -> None:
+    first, second = fake.add_project(PIXEL), fake.add_project(PIXEL)
+    connect(studio, first, URL)
+    fake.custom_hotkeys[CYCLE]["key"] = "n"
+    chosen = copy.deepcopy(fake.custom_hotkeys)
+    connect(studio, second, URL)
+    disconnect(studio, first, URL)
+    disconnect(studio, second, URL)
+    assert fake.custom_hotkeys == chosen
 
 
 def test_undo_keeps_what_somebody_chose_since(fake: FakeLabelStudio, studio: Studio) -> None:

@@ -16,6 +16,8 @@ from backend.doctor.installation import is_loopback
 from backend.settings import Settings
 from backend.studio import Studio
 from label_config.templates import render
+from model_zoo.errors import WeightsMissing
+from model_zoo.weights import WeightSpec
 from tests.fakes.http_server import Answer, serve
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
 
@@ -30,14 +32,28 @@ def fake() -> Iterator[FakeLabelStudio]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def weights(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the weights that are not at hand; all of them are, whatever is installed here."""
+    missing: set[str] = set()
+
+    def locate(spec: WeightSpec) -> Path:
+        if spec.name in missing:
+            raise WeightsMissing(spec.advice)
+        return Path(spec.file)
+
+    monkeypatch.setattr("model_zoo.weights.locate", locate)
+    return missing
+
+
 @pytest.fixture
 def backend() -> Iterator[str]:
     with serve(lambda _: {"status": "UP"}) as url:
         yield url
 
 
-def settings(url: str, token: str) -> Settings:
-    return Settings(_env_file=None, label_studio_url=url, label_studio_api_key=token)  # type: ignore[call-arg]
+def settings(url: str, token: str, **values: Any) -> Settings:
+    return Settings(_env_file=None, label_studio_url=url, label_studio_api_key=token, **values)
 
 
 def healthy(fake: FakeLabelStudio, backend: str) -> int:
@@ -61,7 +77,7 @@ def ill(found: dict[str, Finding]) -> set[str]:
 def test_healthy(fake: FakeLabelStudio, backend: str) -> None:
     found = examine(fake, healthy(fake, backend), backend)
     assert ill(found) == set()
-    assert list(found) == ["backend-ok", "studio-ok", "config-ok", "connection-ok", "image-ok"]
+    assert list(found) == ["backend-ok", "models-ok", "studio-ok", "config-ok", "connection-ok", "image-ok"]
     assert "7x5" in found["image-ok"].message
 
 
@@ -71,7 +87,7 @@ def test_all_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     found = {f.code: f for f in diagnose(settings(gone, make_token("refresh", seconds=9e8)), 1, gone)}
     assert ill(found) == {"backend-down", "studio-unreachable"}
-    assert all(f.advice for f in found.values())
+    assert all(found[code].advice for code in ill(found))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +153,12 @@ def test_missing_project(fake: FakeLabelStudio, backend: str) -> None:
     assert ill(examine(fake, 99, backend)) == {"project-missing"}
 
 
+def test_project_of_somebody_else(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.pages[f"/api/projects/{project}/"] = Answer(b'{"detail": "no permission"}', 403)
+    assert ill(examine(fake, project, backend)) == {"project-refused"}
+
+
 def test_label_studio_that_breaks_midway(fake: FakeLabelStudio, backend: str) -> None:
     project = healthy(fake, backend)
     fake.pages[f"/api/projects/{project}/"] = Answer(b"{}", 500)
@@ -154,6 +176,57 @@ def test_config_problems_with_a_repaired_config(fake: FakeLabelStudio, backend: 
     assert "<KeyPointLabels" in found["config-repaired"].advice
     fake.projects[project]["label_config"] = "no xml"
     assert "config-unreadable" in examine(fake, project, backend)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"segmenter": "gp-lite"},
+            "CLICKPICK_SEGMENTER=gp-lite: this segmenter is not known; known are gp-lite0",
+        ),
+        ({"segmenter": "probe-lite0"}, "known are gp-lite0"),
+        (
+            {"learner": "gp-lite0"},
+            "CLICKPICK_LEARNER=gp-lite0: this learner is not known; known are probe-lite0",
+        ),
+    ],
+)
+def test_settings_with_unknown_models(
+    fake: FakeLabelStudio, backend: str, values: dict[str, str], words: str
+) -> None:
+    (found,) = (
+        finding
+        for finding in diagnose(settings(fake.url, fake.pat, **values), None, backend)
+        if finding.severity != "ok"
+    )
+    assert (found.code, found.severity) == ("model-unknown", "error")
+    assert words in found.message
+    assert "correct" in found.advice
+
+
+def test_config_with_unknown_models(fake: FakeLabelStudio, backend: str) -> None:
+    project = healthy(fake, backend)
+    fake.projects[project]["label_config"] = render("both", ["road", "car"], segmenter="sam", learner="no")
+    findings = diagnose(settings(fake.url, fake.pat), project, backend)
+    unknown = [finding for finding in findings if finding.severity != "ok"]
+    assert [(finding.code, finding.severity) for finding in unknown] == [("model-unknown", "error")] * 2
+    assert f"project {project}, segmenter=\"sam\" on image 'image'" in unknown[0].message
+    assert 'learner="no"' in unknown[1].message
+    assert "config-ok" not in {finding.code for finding in findings}
+
+
+def test_weights_that_are_not_at_hand(fake: FakeLabelStudio, backend: str, weights: set[str]) -> None:
+    project = healthy(fake, backend)
+    fake.projects[project]["label_config"] = render("pixel", ["road", "car"], learner="probe-lite0")
+    weights.add("efficientnet-lite0")
+    findings = diagnose(settings(fake.url, fake.pat, segmenter="grabcut"), project, backend)
+    missing = [finding for finding in findings if finding.severity != "ok"]
+    assert [(finding.code, finding.severity) for finding in missing] == [("weights-missing", "error")] * 2
+    assert missing[0].message.startswith("CLICKPICK_LEARNER=probe-lite0")
+    assert missing[1].message.startswith(f'project {project}, learner="probe-lite0"')
+    assert all("pip install" in finding.advice for finding in missing)
+    assert "models-ok" not in {finding.code for finding in findings}
 
 
 def test_not_connected(fake: FakeLabelStudio, backend: str) -> None:

@@ -25,7 +25,8 @@ def _keep_logging() -> Iterator[None]:
     "secret",
     [
         "Authorization: Token 0123456789abcdef0123456789abcdef01234567",
-        "Authorization: Bearer abcdefghijklmnop",
+        "Authorization: Bearer abcdefghijklm0p",
+        "api key 0123456789abcdef0123456789abcdef01234567",
         "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2lnbmF0dXJl",
     ],
 )
@@ -41,12 +42,12 @@ def test_credentials_are_blanked_out(capsys: pytest.CaptureFixture[str], secret:
 def test_a_traceback_is_censored_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("INFO")
     try:
-        raise ValueError("Bearer abcdefghijklmnop")
+        raise ValueError("Bearer abcdefghijklm0p")
     except ValueError:
         logging.getLogger("backend.test").exception("failed")
     printed = capsys.readouterr().err
     assert "Traceback" in printed
-    assert "abcdefghijklmnop" not in printed
+    assert "abcdefghijklm0p" not in printed
 
 
 def test_request_details_of_libraries_stay_out_even_in_debug(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +59,10 @@ def test_request_details_of_libraries_stay_out_even_in_debug(capsys: pytest.Capt
     assert "secret" not in printed
     assert "HTTP Request" not in printed
     assert "ours" in printed
+
+
+def test_a_message_about_tokens_stays_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO")
+    message = "legacy token authentication has been disabled for this organization"
+    logging.getLogger("backend.test").error(message)
+    assert message in capsys.readouterr().err

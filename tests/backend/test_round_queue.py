@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from backend import database
+from backend.round_queue import ASKED_FOR, MOST_ATTEMPTS, SILENCE_LIMIT, Round
 from backend.store import Store
 
 pytestmark = pytest.mark.unit
@@ -28,6 +30,12 @@ def store(url: str) -> Iterator[Store]:
     opened.close()
 
 
+def get(store: Store, number: int) -> Round:
+    found = store.rounds.get(number)
+    assert found is not None
+    return found
+
+
 def test_a_burst_of_requests_is_one_round(store: Store) -> None:
     numbers = {store.rounds.request(1, "annotation_created", delay=0.0) for _ in range(20)}
     assert len(numbers) == 1
@@ -37,14 +45,14 @@ def test_a_burst_of_requests_is_one_round(store: Store) -> None:
 
 def test_debounce_puts_off_but_not_for_ever(store: Store) -> None:
     number = store.rounds.request(1, "a", delay=0.3, limit=0.5)
-    first_due = store.rounds.get(number).due
+    first_due = get(store, number).due
     time.sleep(0.1)
     store.rounds.request(1, "b", delay=0.3, limit=0.5)
-    assert store.rounds.get(number).due > first_due
+    assert get(store, number).due > first_due
     store.rounds.request(1, "c", delay=60, limit=0.5)
-    assert store.rounds.get(number).due <= first_due - 0.3 + 60.001
+    assert get(store, number).due <= first_due - 0.3 + 60.001
     store.rounds.request(1, "d", delay=0.4, limit=0.5)
-    assert store.rounds.get(number).due == pytest.approx(first_due + 0.2, abs=0.05)
+    assert get(store, number).due == pytest.approx(first_due + 0.2, abs=0.05)
     assert store.rounds.claim() is None, "not due yet"
 
 
@@ -63,14 +71,14 @@ def test_labels_during_a_run_cause_exactly_one_more(store: Store) -> None:
     assert running is not None
     for _ in range(5):
         store.rounds.request(1, "b")
-    assert store.rounds.is_waiting(1)
+    assert store.rounds.is_waiting()
     assert store.rounds.claim() is None, "two rounds of one project never run at once"
     store.rounds.finish(running.id, "done", "fine", "v1")
     second = store.rounds.claim()
     assert second is not None
     store.rounds.finish(second.id, "done")
     assert store.rounds.claim() is None
-    assert not store.rounds.is_waiting(1)
+    assert not store.rounds.is_waiting()
 
 
 def test_projects_do_not_wait_for_each_other(store: Store) -> None:
@@ -121,8 +129,8 @@ def test_retry_joins_a_newer_request(store: Store) -> None:
     assert store.rounds.claim() is not None
     second = store.rounds.request(1, "b")
     store.rounds.retry(first, "Label Studio is away", 30.0)
-    assert store.rounds.get(first).state == "failed"
-    waiting = store.rounds.get(second)
+    assert get(store, first).state == "failed"
+    waiting = get(store, second)
     assert waiting.state == "queued"
     assert waiting.due > time.time() + 25
     assert waiting.attempts == 1, "the pause goes on growing"
@@ -132,7 +140,60 @@ def test_progress_is_visible(store: Store) -> None:
     number = store.rounds.request(1, "a")
     store.rounds.claim()
     store.rounds.beat(number, "fit", 0.25)
-    seen = store.rounds.get(number)
+    seen = get(store, number)
     assert (seen.state, seen.stage, seen.progress) == ("running", "fit", 0.25)
     store.rounds.finish(number, "done", "published v1", "v1")
     assert store.rounds.history(1)[0].version == "v1"
+
+
+def test_what_a_person_asked_for_is_neither_put_off_nor_forgotten(store: Store) -> None:
+    number = store.rounds.request(1, ASKED_FOR)
+    store.rounds.request(1, "annotation_created", delay=60, limit=60)
+    waiting = get(store, number)
+    assert waiting.reason == ASKED_FOR
+    assert waiting.due <= time.time()
+    assert store.rounds.claim() is not None
+    second = store.rounds.request(1, "annotation_created")
+    store.rounds.retry(number, "Label Studio is away", 0.0)
+    assert get(store, second).reason == ASKED_FOR
+
+
+def test_a_cancelled_round_is_gone(store: Store) -> None:
+    number = store.rounds.request(1, "a")
+    store.rounds.cancel(1)
+    assert store.rounds.get(number) is None
+
+
+def test_a_process_that_got_the_number_of_a_dead_one_takes_its_rounds_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    monkeypatch.setattr(database, "_MARK", "another")
+    assert store.rounds.recover() == 1
+
+
+def test_a_silent_process_of_another_machine_counts_as_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    assert store.rounds.recover() == 0
+    later = time.time() + SILENCE_LIMIT + 1
+    monkeypatch.setattr("backend.round_queue.time.time", lambda: later)
+    assert store.rounds.recover() == 1
+
+
+def test_a_round_that_kills_its_process_every_time_is_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.rounds.request(1, "a")
+    for attempt in range(MOST_ATTEMPTS):
+        monkeypatch.setattr(database, "_MARK", f"process {attempt}")
+        assert store.rounds.claim() is not None
+        monkeypatch.setattr(database, "_MARK", "next")
+        store.rounds.recover()
+    assert store.rounds.claim() is None
+    assert get(store, number).state == "failed"
+    assert "died" in get(store, number).message

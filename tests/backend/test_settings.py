@@ -50,6 +50,9 @@ def test_the_token_does_not_print() -> None:
         {"queries_per_task": 21},
         {"gate_margin": -1},
         {"log_level": "LOUD"},
+        {"acquisition": "margim"},
+        {"selection": "best"},
+        {"device": "tpu"},
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:

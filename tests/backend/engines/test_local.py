@@ -30,6 +30,11 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
+def state_of(store: Store, number: int) -> str:
+    found = store.rounds.get(number)
+    return "" if found is None else found.state
+
+
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
     made = Store(settings.store_url)
@@ -52,12 +57,12 @@ def test_a_round_runs_in_another_process_and_survives_its_death(
         fake.annotate(task, answers(task))
     number = store.rounds.request(project, "test")
     engine.start_training_process()
-    wait_for(lambda: store.rounds.get(number).state == "running", "the round to start")
+    wait_for(lambda: state_of(store, number) == "running", "the round to start")
     first = engine.training_pid
     assert first is not None
     assert first != os.getpid()
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: store.rounds.get(number).state == "done", "the round to be run again")
+    wait_for(lambda: state_of(store, number) == "done", "the round to be run again")
     assert engine.training_pid not in (None, first)
     live = store.live_version(project)
     assert live is not None
@@ -115,3 +120,14 @@ def test_model_calls_take_turns(engine: LocalEngine) -> None:
         return most
 
     assert [future.result() for future in [engine.submit(call) for _ in range(5)]] == [1] * 5
+
+
+def test_without_a_token_no_process_is_started(
+    make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = make_settings(label_studio_api_key="")
+    engine = LocalEngine(settings, Store(settings.store_url))
+    engine.start_training_process()
+    assert engine.training_pid is None
+    assert "LABEL_STUDIO_API_KEY" in caplog.text
+    engine.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from backend.services import open_studio
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.conftest import answer
+from tests.fakes.http_server import Refusal
 from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = pytest.mark.unit
@@ -128,3 +130,24 @@ def test_only_our_own_superseded_versions_are_removed(
         }
     delivery.remove_versions_except(names[1])
     assert set(fake._versions(project)) == {names[1], "another tool", "clickpick-99-v1-x"}
+
+
+def test_a_proxy_that_takes_only_small_requests_gets_small_ones(
+    delivery: Delivery,
+    store: Store,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project, tasks = pixel_project
+    real = fake._import_predictions
+
+    def limited(found: dict[str, Any], sent: list[dict[str, Any]]) -> Any:
+        if len(sent) > 2:
+            raise Refusal(413, "Request Entity Too Large")
+        return real(found, sent)
+
+    monkeypatch.setattr(fake, "_import_predictions", limited)
+    delivery.send(VERSION, [prediction(task) for task in tasks])
+    assert stored(fake) == tasks
+    assert store.parcels(project) == []

@@ -75,23 +75,27 @@ def test_exported_tasks_become_labelled_images() -> None:
 
 def test_the_digest_follows_labels_classes_and_learner_and_nothing_else() -> None:
     base = [image_of((1, 1, "sky"), (2, 2, "grass"))]
-    digest = digest_labels(base, CLASSES, "probe-lite0")
-    assert digest == digest_labels([image_of((2, 2, "grass"), (1, 1, "sky"))], CLASSES, "probe-lite0")
+    digest = digest_labels(base, CLASSES, "probe-lite0", "config")
     assert digest == digest_labels(
-        [image_of((1, 1, "sky"), (2, 2, "grass"), (5, 5, "void"))], CLASSES, "probe-lite0"
+        [image_of((2, 2, "grass"), (1, 1, "sky"))], CLASSES, "probe-lite0", "config"
+    )
+    assert digest == digest_labels(
+        [image_of((1, 1, "sky"), (2, 2, "grass"), (5, 5, "void"))], CLASSES, "probe-lite0", "config"
     )
     others = [
-        digest_labels([image_of((1, 1, "grass"), (2, 2, "grass"))], CLASSES, "probe-lite0"),
-        digest_labels([image_of((1, 1, "sky"), (2, 2, "grass"), task=2)], CLASSES, "probe-lite0"),
-        digest_labels(base, CLASSES[::-1], "probe-lite0"),
-        digest_labels(base, CLASSES, "another"),
+        digest_labels([image_of((1, 1, "grass"), (2, 2, "grass"))], CLASSES, "probe-lite0", "config"),
+        digest_labels([image_of((1, 1, "sky"), (2, 2, "grass"), task=2)], CLASSES, "probe-lite0", "config"),
+        digest_labels(base, CLASSES[::-1], "probe-lite0", "config"),
+        digest_labels(base, CLASSES, "another", "config"),
         digest_labels(
             [image_of((1, 1, "sky"), (2, 2, "grass"), dense=np.zeros((100, 100), np.uint8))],
             CLASSES,
             "probe-lite0",
+            "config",
         ),
     ]
-    assert len({digest, *others}) == 6
+    others.append(digest_labels(base, CLASSES, "probe-lite0", "another config"))
+    assert len({digest, *others}) == 7
 
 
 def test_a_pixel_never_changes_sides_and_about_a_tenth_is_held_out() -> None:

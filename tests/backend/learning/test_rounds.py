@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from backend.errors import StudioUnavailable
-from backend.learning.rounds import ASKED_FOR, Outcome, RoundRunner
+from backend.learning.rounds import Outcome, RoundRunner
 from backend.learning.versions import Versions
+from backend.round_queue import ASKED_FOR
 from backend.services import open_images, open_studio
 from backend.settings import Settings
 from backend.store import Store
@@ -27,9 +29,15 @@ class Loop:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store(settings.store_url)
-        studio = open_studio(settings)
+        self._studio = open_studio(settings)
+        self._images = open_images(settings, self._studio)
         versions = Versions(self.store, settings.versions_folder)
-        self.runner = RoundRunner(settings, self.store, studio, open_images(settings, studio), versions)
+        self.runner = RoundRunner(settings, self.store, self._studio, self._images, versions)
+
+    def close(self) -> None:
+        self._images.close()
+        self._studio.close()
+        self.store.close()
 
     def run(
         self, project: int, reason: str = "labels", superseded: Callable[[], bool] = lambda: False
@@ -41,7 +49,7 @@ class Loop:
 def loop(settings: Settings) -> Iterator[Loop]:
     made = Loop(settings)
     yield made
-    made.store.close()
+    made.close()
 
 
 def queries_of(prediction: dict[str, Any]) -> list[dict[str, Any]]:
@@ -57,9 +65,10 @@ def test_before_any_label_every_task_gets_random_queries(
 ) -> None:
     project, tasks = pixel_project
     outcome = loop.run(project)
+    assert str(outcome.version).startswith(f"clickpick-{project}-v0-")
     assert sorted(p["task"] for p in fake.predictions.values()) == tasks
     for prediction in fake.predictions.values():
-        assert prediction["model_version"] == outcome.version == f"clickpick-{project}-v0"
+        assert prediction["model_version"] == outcome.version
         assert len(queries_of(prediction)) == 10
         assert all(region["value"]["keypointlabels"] == ["?"] for region in queries_of(prediction))
         assert masks_of(prediction) == []
@@ -164,7 +173,7 @@ def test_a_class_answered_once_is_learnt_and_not_held_out(
     assert 5 < live.metrics["held_out_labels"] < 35, "about half of sky is held out, and nothing of grass"
     prediction = next(iter(fake.predictions.values()))
     assert {label for r in masks_of(prediction) for label in r["value"][r["type"]]} == set(CLASSES)
-    loop.store.close()
+    loop.close()
 
 
 def test_changed_classes_start_from_scratch_and_keep_the_old_version(
@@ -199,6 +208,7 @@ def test_a_newer_round_interrupts_the_pushing_and_finishes_it(
 ) -> None:
     project, tasks = pixel_project
     outcome = loop.run(project, superseded=lambda: True)
+    assert not outcome.complete
     assert len(fake.predictions) == 2, "the first tasks of the queue are pushed in any case"
     assert fake.projects[project]["model_version"] == outcome.version
     loop.run(project)
@@ -283,7 +293,77 @@ def test_a_worse_learner_is_not_published(
     second = loop.run(project)
     assert second.version == first.version
     assert "not published" in second.message
-    loop.store.close()
+    loop.close()
+
+
+def test_label_studio_going_away_while_scoring_ends_the_round_instead_of_losing_queries(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+
+    def go_away() -> bool:
+        fake.broken = 503
+        return False
+
+    with pytest.raises(StudioUnavailable):
+        loop.run(project, superseded=go_away)
+    fake.broken = 0
+    loop.run(project)
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
+
+
+def test_a_changed_config_with_the_same_classes_is_pushed_anew(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], answers(1))
+    first = loop.run(project)
+    fake.projects[project]["label_config"] = render("pixel", CLASSES, output="polygon")
+    second = loop.run(project)
+    assert second.version != first.version
+    kinds = {r["type"] for p in fake.predictions.values() for r in masks_of(p)}
+    assert kinds == {"polygonlabels"}
+
+
+def test_a_version_whose_folder_is_gone_is_made_anew(
+    settings: Settings, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], answers(1))
+    before = Loop(settings)
+    first = before.run(project)
+    before.close()
+    shutil.rmtree(settings.versions_folder)
+    after = Loop(settings)
+    second = after.run(project)
+    assert second.version != first.version
+    assert "published" in second.message
+    after.close()
+
+
+def test_pixels_on_which_annotators_disagree_are_named(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.annotate(tasks[0], [answer(3, 3, "sky"), answer(40, 3, "grass")], user=1)
+    fake.annotate(tasks[0], [answer(3, 3, "grass"), answer(40, 3, "grass")], user=2)
+    outcome = loop.run(project)
+    assert f"disagree on 1 pixels, of tasks {tasks[0]}" in outcome.message
+    assert [(x.row, x.col, x.label) for x in loop.store.labels(project)] == [(40, 3, "grass")]
+
+
+def test_new_labels_are_waited_for_as_the_setting_says(
+    fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
+) -> None:
+    project, tasks = pixel_project
+    loop = Loop(make_settings(round_every=15))
+    fake.annotate(tasks[0], answers(1))
+    first = loop.run(project)
+    fake.annotate(tasks[1], answers(2))
+    assert loop.run(project).version == first.version
+    fake.annotate(tasks[2], answers(3))
+    assert loop.run(project).version != first.version
+    loop.close()
 
 
 def _is_held_out(loop: Loop, project: int, task: int, row: int, col: int) -> bool:

@@ -1,0 +1,99 @@
+"""Whether the models that a project or the settings name exist, and have their weights on this machine.
+
+The registry takes seconds to import, so it is imported only when there is a name to look up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from backend.errors import ConfigProblem
+from backend.settings import Settings
+from label_config.schema import ProjectSchema
+from model_zoo.errors import WeightsMissing
+
+Kind = Literal["segmenter", "learner"]
+Code = Literal["model-unknown", "weights-missing"]
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model by name, and the words for the place that names it."""
+
+    kind: Kind
+    name: str
+    place: str
+
+
+@dataclass(frozen=True)
+class ModelProblem:
+    """Why a model cannot be built here. ``code``: "model-unknown" or "weights-missing"."""
+
+    code: Code
+    message: str
+    advice: str
+
+
+def models_of_settings(settings: Settings) -> list[NamedModel]:
+    """The models of projects that name none."""
+    return [
+        NamedModel("segmenter", settings.segmenter, f"CLICKPICK_SEGMENTER={settings.segmenter}"),
+        NamedModel("learner", settings.learner, f"CLICKPICK_LEARNER={settings.learner}"),
+    ]
+
+
+def models_of_config(schema: ProjectSchema) -> list[NamedModel]:
+    """The models that a labelling config names in ``segmenter`` and ``learner`` attributes."""
+    return [
+        NamedModel(kind, name, f'{kind}="{name}" on image {image.name!r}')
+        for image in schema.images
+        for kind, name in _attributes(image.segmenter, image.learner)
+    ]
+
+
+def check_models(named: Iterable[NamedModel]) -> Iterator[ModelProblem]:
+    """What is wrong with these models, at most one problem each."""
+    for model in named:
+        problem = _problem(model)
+        if problem is not None:
+            yield problem
+
+
+def refuse_unknown_models(project_id: int, schema: ProjectSchema) -> None:
+    """ConfigProblem for a wrong name, which would first fail at a click, unseen in the editor.
+
+    Missing weights are no reason: the backend may run on another machine than this.
+    """
+    for problem in check_models(models_of_config(schema)):
+        if problem.code == "model-unknown":
+            raise ConfigProblem(
+                f"the labelling config of project {project_id} has {problem.message}; {problem.advice}, in the "
+                "project's Labeling Interface settings, and connect again"
+            )
+
+
+def _attributes(segmenter: str | None, learner: str | None) -> Iterator[tuple[Kind, str]]:
+    if segmenter is not None:
+        yield "segmenter", segmenter
+    if learner is not None:
+        yield "learner", learner
+
+
+def _problem(model: NamedModel) -> ModelProblem | None:
+    from model_zoo.registry import list_models  # noqa: PLC0415 - seconds to import
+    from model_zoo.weights import locate  # noqa: PLC0415
+
+    known = {info.name: info for info in list_models(kind=model.kind)}
+    info = known.get(model.name)
+    if info is None:
+        message = f"{model.place}: this {model.kind} is not known; known are {', '.join(known)}"
+        return ModelProblem("model-unknown", message, "correct the name, or remove it to use the default")
+    for spec in info.weights:
+        try:
+            locate(spec)
+        except WeightsMissing:
+            message = f"{model.place}: its weights {spec.name!r} are not on this machine"
+            return ModelProblem("weights-missing", message, spec.advice)
+    return None

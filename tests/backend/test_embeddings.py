@@ -1,0 +1,96 @@
+"""States of earlier clicks are found by the prompt's prefix, and replayed where the cache has lost them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from backend import embeddings
+from backend.embeddings import Decoder
+from backend.images import UprightImage
+from model_zoo.prompt import Click, Prompt
+from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+
+pytestmark = pytest.mark.unit
+
+CLICKS = (Click(1, 1), Click(2, 2), Click(3, 3, False))
+
+
+class Counting(Segmenter):
+    """Its state is the history that it was shown, so that a wrong one shows."""
+
+    name = "counting"
+    fingerprint = "counting-1"
+    stateful: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.encoded = 0
+        self.decoded: list[int] = []
+
+    def encode(self, image: NDArray[np.uint8]) -> Embedding:
+        self.encoded += 1
+        return Embedding(*image.shape[:2], nbytes=image.nbytes, data=image)
+
+    def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
+        self.decoded.append(len(prompt.clicks))
+        history = (*(state or ()), len(prompt.clicks))
+        logits = np.full((embedding.height, embedding.width), sum(history), np.float32)
+        return Mask(logits, score=0.5, state=history)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    made = Counting()
+    monkeypatch.setattr(embeddings, "create_segmenter", lambda *_, **__: made)
+    return made
+
+
+def image(value: int = 0) -> UprightImage:
+    return UprightImage(np.full((8, 8, 3), value, np.uint8), digest=str(value))
+
+
+def decoder(cache_bytes: int = 1 << 20) -> Decoder:
+    return Decoder(lambda: "cpu", cache_bytes)
+
+
+def test_click_n_plus_one_finds_the_state_of_click_n(counting: Counting) -> None:
+    made = decoder()
+    for count in range(1, 4):
+        mask = made.decode("counting", image(), Prompt(clicks=CLICKS[:count]))
+    assert counting.decoded == [1, 2, 3], "one step a click"
+    assert counting.encoded == 1
+    assert mask.state == (1, 2, 3)
+
+
+def test_the_answer_does_not_depend_on_the_cache(counting: Counting) -> None:
+    warm = decoder()
+    for count in range(1, 4):
+        expected = warm.decode("counting", image(), Prompt(clicks=CLICKS[:count]))
+    counting.decoded.clear()
+    got = decoder().decode("counting", image(), Prompt(clicks=CLICKS))
+    assert counting.decoded == [1, 2, 3], "the clicks are replayed in order"
+    np.testing.assert_array_equal(got.logits, expected.logits)
+
+
+def test_undo_finds_the_earlier_state_and_images_do_not_mix(counting: Counting) -> None:
+    made = decoder()
+    made.decode("counting", image(0), Prompt(clicks=CLICKS))
+    counting.decoded.clear()
+    assert made.decode("counting", image(0), Prompt(clicks=CLICKS[:2])).state == (1, 2)
+    assert counting.decoded == [2]
+    made.decode("counting", image(1), Prompt(clicks=CLICKS[:2]))
+    assert counting.decoded == [2, 1, 2]
+
+
+def test_bytes_are_capped(counting: Counting) -> None:
+    made = decoder(cache_bytes=400)
+    for value in range(5):
+        made.embed("counting", image(value))
+    assert made._embeddings.nbytes <= 400
+    made.embed("counting", image(4))
+    assert counting.encoded == 5, "the last one is kept"
+    made.embed("counting", image(0))
+    assert counting.encoded == 6, "the first one went"
