@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from label_config.errors import LabelConfigError
+from label_config.percent import is_number
 from label_config.pixels import PixelLabel, read_pixel
 from label_config.regions import RegionMask, read_mask
 from label_config.schema import ImageSchema
@@ -20,6 +21,7 @@ from label_config.wire import image_size, is_result_of
 
 UNLABELLED = 255
 _BY_PERSON = frozenset(("manual", "prediction-changed"))
+_MASK_KEYS = frozenset(("rle", "points", "imageDataURL"))
 _log = logging.getLogger(__name__)
 
 
@@ -95,14 +97,12 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
     ballots: dict[int | None, _Ballot] = {}
     presumed = "prediction" if annotation.get("parent_prediction") else "manual"
     results = annotation.get("result") or ()
-    clicks = {region.get("id") for region in results if image.click and is_result_of(region, image.click)}
+    clicks = _click_ids(image, results)
     for region in results:
         if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
             continue
-        if region.get("origin") == "manual" and region.get("id") in clicks:
-            continue  # a click that Label Studio wrote down once more, under the class that was selected as well
         try:
-            said = read_pixel(image, region) or read_mask(image, region)
+            said = read_mask(image, region) or _read_answer(image, region, clicks)
             if said is not None:
                 page = int(region.get("item_index") or 0) if image.multi_page else None
                 _enter(
@@ -114,6 +114,34 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
         except (LabelConfigError, TypeError) as error:
             _log.warning("annotation %s: a region is no label: %s", annotation.get("id"), error)
     return ballots
+
+
+def _click_ids(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
+    """Ids of the smart clicks that were left behind.
+
+    An accepted mask may have a result of the click control too, under its own id: that one holds the mask, no point.
+    """
+    if image.click is None:
+        return frozenset()
+    points = (region for region in results if is_result_of(region, image.click) and _is_point(region))
+    return frozenset(point["id"] for point in points if isinstance(point.get("id"), str))
+
+
+def _is_point(region: Mapping[str, Any]) -> bool:
+    value = region.get("value")
+    return (
+        isinstance(value, Mapping)
+        and is_number(value.get("x"))
+        and is_number(value.get("y"))
+        and _MASK_KEYS.isdisjoint(value)
+    )
+
+
+def _read_answer(image: ImageSchema, region: Mapping[str, Any], clicks: frozenset[str]) -> PixelLabel | None:
+    """The pixel label in a result, unless it is a click that Label Studio wrote down under the query control too."""
+    if region.get("origin") == "manual" and region.get("id") in clicks:
+        return None
+    return read_pixel(image, region)
 
 
 def _enter(

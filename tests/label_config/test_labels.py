@@ -93,6 +93,59 @@ def test_prompts_hints_and_foreign_results_are_never_labels(image: ImageSchema) 
     assert collect_labels(image, task({"result": left_behind})) == []
 
 
+def click_result(image: ImageSchema, region: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """What the click control says under the id of another region."""
+    assert image.click is not None
+    twin = {**region, "from_name": image.click.name, "type": image.click.type, "origin": "manual"}
+    return {**twin, "value": {**value, image.click.type: ["cat"]}}
+
+
+@pytest.mark.parametrize("output", ["brush", "bitmask", "polygon"])
+@pytest.mark.parametrize("twin_first", [True, False])
+def test_a_mask_counts_though_the_click_control_has_a_twin_of_it(output: Any, twin_first: bool) -> None:
+    image = read_schema(render("both", ["cat", "dog"], output)).images[0]
+    mask = drawn(image, slice(3, 5), "cat")
+    shape = {key: value for key, value in mask["value"].items() if key != mask["type"]}
+    twin = click_result(image, mask, shape)
+    dense = only(image, {"result": [twin, mask] if twin_first else [mask, twin]}).dense
+    assert dense is not None
+    assert np.flatnonzero((dense == 0).all(axis=1)).tolist() == [3, 4]
+    assert (dense[dense != 0] == 255).all()
+
+
+def test_a_mask_counts_though_a_click_point_has_its_id(image: ImageSchema) -> None:
+    mask = drawn(image, slice(3, 5), "cat")
+    point = click_result(image, mask, {"x": 50.0, "y": 50.0, "width": 0.2})
+    assert only(image, {"result": [point, mask]}).dense is not None
+
+
+@pytest.mark.parametrize("flags", [{}, {"is_positive": True}, {"is_positive": False}])
+@pytest.mark.parametrize("point_first", [True, False])
+def test_a_click_written_down_as_a_query_too_is_no_label(
+    image: ImageSchema, flags: dict[str, bool], point_first: bool
+) -> None:
+    query = pixel(image, 1, 2, "cat", "manual")
+    point = {**click_result(image, query, {"x": 8.3, "y": 7.5, "width": 0.2}), **flags}
+    twin = {**query, **flags}
+    result = [point, twin] if point_first else [twin, point]
+    assert collect_labels(image, task({"result": result})) == []
+    assert only(image, {"result": [*result, pixel(image, 5, 6, "dog", "manual")]}).pixels == (
+        PixelLabel(5, 6, "dog"),
+    )
+
+
+def test_an_answered_query_counts_though_the_click_control_has_a_twin_of_it(image: ImageSchema) -> None:
+    ring = pixel(image, 1, 2, "cat", "prediction-changed")
+    twin = click_result(image, ring, {"x": 8.3, "y": 7.5, "width": 0.8})
+    assert only(image, {"result": [ring, twin]}).pixels == (PixelLabel(1, 2, "cat"),)
+
+
+def test_regions_without_an_id_are_nobodys_twins(image: ImageSchema) -> None:
+    query = {key: value for key, value in pixel(image, 1, 2, "cat", "manual").items() if key != "id"}
+    point = click_result(image, query, {"x": 50.0, "y": 50.0, "width": 0.2})
+    assert only(image, {"result": [point, query]}).pixels == (PixelLabel(1, 2, "cat"),)
+
+
 def test_cancelled_annotations_and_drafts_do_not_count(image: ImageSchema) -> None:
     answer = [pixel(image, 1, 2, "cat")]
     assert collect_labels(image, task({"result": answer, "was_cancelled": True})) == []

@@ -8,6 +8,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
 from model_zoo.errors import BadInput, WeightsMissing
 from model_zoo.prompt import Box, Click, Prompt
@@ -213,3 +214,15 @@ def test_twelve_megapixels(segmenter: Segmenter) -> None:
     embedding = segmenter.encode(image)
     assert embedding.nbytes < 64 << 20
     check(segmenter.decode(embedding, Prompt((Click(1500, 2000),))), 3000, 4000)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("key", ["one click", "four clicks", "box"])
+def test_the_gpu_says_what_the_cpu_says(segmenter: Segmenter, key: str) -> None:
+    on_gpu = create_segmenter(segmenter.name, "cuda")
+    found = on_gpu.decode(on_gpu.encode(disk()), PROMPTS[key])
+    expected = segmenter.decode(embedded(segmenter.name), PROMPTS[key])
+    check(found, HEIGHT, WIDTH)
+    assert ((found.logits > 0) == (expected.logits > 0)).mean() > 0.99
+    assert abs(found.score - expected.score) < 0.05
