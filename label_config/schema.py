@@ -71,7 +71,7 @@ class ImageSchema:
 
 @dataclass(frozen=True)
 class ProjectSchema:
-    """All images of a config, in its order. ``digest``: hex digest of the config's text."""
+    """All images of a config, in its order. ``digest``: hex digest of what results depend on."""
 
     images: tuple[ImageSchema, ...]
     digest: str
@@ -112,7 +112,17 @@ def read_schema(config: str) -> ProjectSchema:
     interface = _parse(config)
     controls = [_control(tag) for tag in interface.controls or () if tag.to_name]
     images = tuple(_image(tag, controls) for tag in interface.objects or () if tag.tag == "Image")
-    return ProjectSchema(images, hashlib.sha256(config.encode()).hexdigest())
+    return ProjectSchema(images, _digest(images))
+
+
+def _digest(images: Sequence[ImageSchema]) -> str:
+    """Of what results depend on, not of the text: Label Studio and people reformat it, and change its colours."""
+    facts = [
+        (image.name, image.field, image.multi_page, image.classes, image.segmenter, image.learner)
+        for image in images
+    ]
+    controls = [(c.name, c.tag, c.to_name, c.labels, c.smart) for image in images for c in image.controls]
+    return hashlib.sha256(repr((facts, controls)).encode()).hexdigest()
 
 
 def _parse(config: str) -> LabelInterface:

@@ -78,7 +78,28 @@ def test_what_is_no_xml_is_said(config: str) -> None:
         read_schema(config)
 
 
-def test_reading_is_cached_by_text_and_digest_tells_texts_apart() -> None:
-    one, other = render("click", ["a"]), render("click", ["b"])
-    assert read_schema(one) is read_schema(one)
-    assert read_schema(one).digest != read_schema(other).digest
+def test_reading_is_cached_by_text() -> None:
+    config = render("click", ["a"])
+    assert read_schema(config) is read_schema(config)
+
+
+def test_the_digest_follows_what_results_depend_on() -> None:
+    config = render("both", ["a", "b"])
+    variants = [
+        render("both", ["b", "a"]),
+        render("both", ["a", "b"], "polygon"),
+        render("both", ["a", "b"], field="photo"),
+        render("both", ["a", "b"], segmenter="grabcut"),
+        render("both", ["a", "b"], learner="probe-lite0"),
+        config.replace('name="mask"', 'name="area"'),
+    ]
+    assert len({read_schema(text).digest for text in (config, *variants)}) == 7
+
+
+def test_the_digest_ignores_layout_and_looks() -> None:
+    config = render("both", ["a", "b"])
+    reformatted = (
+        " ".join(config.split()).replace('strokeWidth="3"', 'strokeWidth="5"').replace("#37b7b8", "#123456")
+    )
+    assert reformatted != config
+    assert read_schema(reformatted).digest == read_schema(config).digest
