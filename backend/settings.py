@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     round_every: int = Field(
         1, ge=1, description="new labels since the live version that a round needs to fit again"
     )
-    first_push: int = Field(8, ge=1, description="tasks scored and pushed before the rest of the queue")
+    first_push: int = Field(4, ge=1, description="tasks scored and pushed before the rest of the queue")
     push_chunk: int = Field(32, ge=1)
     holdout_percent: int = Field(10, ge=0, le=50)
     gate_labels: int = Field(100, ge=1, description="held-out labels from which the gate holds")
