@@ -52,8 +52,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="port to listen on [default: 9090]")] = None,
 ) -> None:
     """Run the backend (gunicorn, one process with threads)."""
+    from backend.engines.local import half_of_the_cores  # noqa: PLC0415 - each command imports what it needs
+
     flags = {"CLICKPICK_HOST": host, "CLICKPICK_PORT": port}
     os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
+    os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
     command += ["--workers", "1", "--worker-class", "gthread", "--threads", str(settings.threads)]

@@ -23,14 +23,19 @@ RESTART_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
 
-def share_cores() -> None:
-    """Half of the cores for this process's models: clicks and training get in each other's way least like this.
+def half_of_the_cores() -> int:
+    """Threads for one process's models: clicks and training get in each other's way least like this.
 
-    Measured on 2 cores, gp-lite0 at 1280x960: a warm click takes 27 ms on one thread and 55 ms on two.
+    Measured on 2 cores, gp-lite0 at 1280x960: a warm click takes 27 ms on one thread and 39 to 55 ms on two.
     """
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def share_cores() -> None:
+    """Limit the calling thread's tensors; `clickpick serve` limits the libraries below them too."""
     import torch  # noqa: PLC0415 - seconds to import, and the web process answers without it
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(half_of_the_cores())
 
 
 class LocalEngine:
