@@ -1,4 +1,4 @@
-"""The command line: ``clickpick serve | demo | connect | round | models | doctor``."""
+"""The command line: ``clickpick`` and its commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from backend.commands import evaluate, training
 from backend.errors import ClickPickError
 from backend.settings import Settings
 from model_zoo.errors import ModelZooError, WeightsMissing
@@ -27,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Label Studio plugin: clicks become masks, a few pixels become a model.",
 )
+app.add_typer(evaluate.app, name="evaluate")
+app.command()(training.train_clicks)
+app.command()(training.pretrain)
 OUT = Console()
 ERR = Console(stderr=True)
 CLAIM_SECONDS = 3.0

@@ -15,14 +15,17 @@ import numpy as np
 from backend.caches import ByteLRU
 from backend.images import UprightImage
 from model_zoo.prompt import Click, Prompt
-from model_zoo.registry import create_segmenter
+from model_zoo.registry import create_segmenter, open_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 
 
 class Decoder:
     """Segmenters of one device with their caches; its methods run on the engine's model thread."""
 
-    def __init__(self, device: Callable[[], str], cache_bytes: int) -> None:
+    def __init__(self, device: Callable[[], str], cache_bytes: int, trusted: str = "") -> None:
+        """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
+        come from labelling configs, which must not make this process read files."""
+        self._trusted = trusted
         self._device = device
         self._segmenters: dict[str, Segmenter] = {}
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
@@ -34,7 +37,8 @@ class Decoder:
         found = self._segmenters.get(name)
         if found is None:
             with self._building:
-                found = self._segmenters.get(name) or create_segmenter(name, device=self._device())
+                create = open_segmenter if name == self._trusted else create_segmenter
+                found = self._segmenters.get(name) or create(name, device=self._device())
                 self._segmenters[name] = found
         return found
 
@@ -72,5 +76,5 @@ class Decoder:
             state = mask.state
             if state is not None:
                 key = (image.digest, segmenter.fingerprint, step.key())
-                self._states.put(key, state, mask.logits.nbytes)
+                self._states.put(key, state, getattr(state, "nbytes", mask.logits.nbytes))
         return mask

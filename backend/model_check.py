@@ -12,7 +12,7 @@ from typing import Literal
 from backend.errors import ConfigProblem
 from backend.settings import Settings
 from label_config.schema import ProjectSchema
-from model_zoo.errors import WeightsMissing
+from model_zoo.errors import ModelZooError, UnknownModel, WeightsMissing
 
 Kind = Literal["segmenter", "learner"]
 Code = Literal["model-unknown", "weights-missing"]
@@ -20,11 +20,12 @@ Code = Literal["model-unknown", "weights-missing"]
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model by name, and the words for the place that names it."""
+    """A model by name, and the words for the place that names it. ``files``: "NAME:FILE" is allowed there."""
 
     kind: Kind
     name: str
     place: str
+    files: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ModelProblem:
 def models_of_settings(settings: Settings) -> list[NamedModel]:
     """The models of projects that name none."""
     return [
-        NamedModel("segmenter", settings.segmenter, f"CLICKPICK_SEGMENTER={settings.segmenter}"),
+        NamedModel("segmenter", settings.segmenter, f"CLICKPICK_SEGMENTER={settings.segmenter}", files=True),
         NamedModel("learner", settings.learner, f"CLICKPICK_LEARNER={settings.learner}"),
     ]
 
@@ -82,13 +83,15 @@ def _attributes(segmenter: str | None, learner: str | None) -> Iterator[tuple[Ki
 
 
 def _problem(model: NamedModel) -> ModelProblem | None:
-    from model_zoo.registry import list_models  # noqa: PLC0415 - seconds to import
+    from model_zoo.registry import find_model, list_models  # noqa: PLC0415 - seconds to import
     from model_zoo.weights import locate  # noqa: PLC0415
 
-    known = {info.name: info for info in list_models(kind=model.kind)}
-    info = known.get(model.name)
+    info = find_model(model.name, model.kind)
+    if info is None and model.files and ":" in model.name:
+        return _file_problem(model)
     if info is None:
-        message = f"{model.place}: this {model.kind} is not known; known are {', '.join(known)}"
+        known = ", ".join(info.name for info in list_models(kind=model.kind))
+        message = f"{model.place}: this {model.kind} is not known; known are {known}"
         return ModelProblem("model-unknown", message, "correct the name, or remove it to use the default")
     for spec in info.weights:
         try:
@@ -96,4 +99,17 @@ def _problem(model: NamedModel) -> ModelProblem | None:
         except WeightsMissing:
             message = f"{model.place}: its weights {spec.name!r} are not on this machine"
             return ModelProblem("weights-missing", message, spec.advice)
+    return None
+
+
+def _file_problem(model: NamedModel) -> ModelProblem | None:
+    """What is wrong with "NAME:FILE": it is opened, which takes half a second."""
+    from model_zoo.registry import open_segmenter  # noqa: PLC0415 - as above
+
+    try:
+        open_segmenter(model.name)
+    except UnknownModel as error:
+        return ModelProblem("model-unknown", f"{model.place}: {error}", "correct the name before the colon")
+    except ModelZooError as error:
+        return ModelProblem("weights-missing", f"{model.place}: {error}", "correct the path after the colon")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,30 @@ from backend.images import ImageFetcher, UprightImage
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import drop_invalid
 from backend.settings import Settings
-from label_config import ImageSchema, LabelConfigError, ProjectSchema, PromptRequest, mask_regions
+from label_config import (
+    ImageSchema,
+    LabelConfigError,
+    ProjectSchema,
+    PromptRequest,
+    hint_region,
+    mask_regions,
+)
 from model_zoo.errors import BadInput, ModelZooError
-from model_zoo.prompt import Prompt
+from model_zoo.prompt import Click, Prompt
+from model_zoo.registry import public_name
 from model_zoo.segmenters.repair import honour_clicks
+from model_zoo.segmenters.suggestion import suggest_click
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """``mask``: (H, W) bool; ``score`` in [0, 1]; ``hint``: where the next click would help, None if not asked for."""
+
+    mask: NDArray[np.bool_]
+    score: float
+    hint: Click | None
 
 
 class Segmenting:
@@ -36,51 +55,77 @@ class Segmenting:
         self._images = images
         self._decoder = decoder
         self._engine = engine
-        self._flights: SingleFlight[tuple[str, ...], tuple[NDArray[np.bool_], float]] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, str, str, bool], _Answer] = SingleFlight()
 
     def segment(
         self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
     ) -> dict[str, Any]:
-        """The prediction for one object: its mask in the project's output form."""
+        """The prediction for one object: its mask in the project's output form, then the next click as a hint.
+
+        A hint answers clicks only, and only where the image has a control for it.
+        """
         target = schema.image(request.image)
         image = self._images.get(_url(target, task, request), task.get("id"))
         height, width = image.array.shape[:2]
         prompt = request.prompt(height, width)
         name = target.segmenter or self._settings.segmenter
-        mask, score = self._mask(name, image, prompt)
+        answer = self._answer(name, image, prompt, hinted=_wants_hint(target, prompt))
         try:
-            regions = mask_regions(
-                mask,
+            regions = _regions(
+                answer,
                 target,
-                request.label,
+                request,
                 region_id=_region_id(task, request, prompt),
-                score=round(score, 4),
-                item_index=request.item_index,
                 polygon_over_pixels=self._settings.polygon_over_pixels,
             )
         except LabelConfigError as error:
             raise BadRequest(str(error)) from error
-        answer = {"result": regions, "score": round(score, 4), "model_version": name}
-        return drop_invalid(answer, schema)
+        prediction = {"result": regions, "score": round(answer.score, 4), "model_version": public_name(name)}
+        return drop_invalid(prediction, schema)
 
-    def _mask(self, name: str, image: UprightImage, prompt: Prompt) -> tuple[NDArray[np.bool_], float]:
-        """(H, W) bool and a score in [0, 1]; equal requests under way share one computation."""
+    def _answer(self, name: str, image: UprightImage, prompt: Prompt, *, hinted: bool) -> _Answer:
+        """Equal requests under way share one computation."""
 
-        def compute() -> tuple[NDArray[np.bool_], float]:
+        def compute() -> _Answer:
             mask = self._decoder.decode(name, image, prompt)
             logits, contradicted = honour_clicks(mask.logits, prompt.clicks)
             if contradicted:
                 LOG.info("%s contradicted %d of %d clicks; repaired", name, contradicted, len(prompt.clicks))
-            return logits > 0, float(min(1.0, max(0.0, mask.score)))
+            hint = suggest_click(replace(mask, logits=logits), prompt) if hinted else None
+            return _Answer(logits > 0, float(min(1.0, max(0.0, mask.score))), hint)
 
         try:
             return self._flights.do(
-                (name, image.digest, prompt.key()), lambda: self._engine.submit(compute).result()
+                (name, image.digest, prompt.key(), hinted), lambda: self._engine.submit(compute).result()
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error
         except ModelZooError as error:
             raise ModelUnavailable(str(error)) from error
+
+
+def _wants_hint(target: ImageSchema, prompt: Prompt) -> bool:
+    return target.hint is not None and bool(target.hint.labels) and bool(prompt.clicks)
+
+
+def _regions(
+    answer: _Answer, target: ImageSchema, request: PromptRequest, *, region_id: str, polygon_over_pixels: int
+) -> list[dict[str, Any]]:
+    regions = mask_regions(
+        answer.mask,
+        target,
+        request.label,
+        region_id=region_id,
+        score=round(answer.score, 4),
+        item_index=request.item_index,
+        polygon_over_pixels=polygon_over_pixels,
+    )
+    if answer.hint is not None:
+        height, width = answer.mask.shape
+        regions.append(
+            hint_region(answer.hint, target, height, width, mask_id=region_id, item_index=request.item_index)
+        )
+    return regions
 
 
 def _url(target: ImageSchema, task: Mapping[str, Any], request: PromptRequest) -> str:

@@ -25,6 +25,7 @@ from backend.store import Store
 from backend.studio import Studio, TaskInfo
 from label_config import ImageSchema, LabelConfigError, ProjectSchema, read_prompt, read_schema
 from model_zoo.errors import ModelZooError
+from model_zoo.registry import public_name
 
 LOG = logging.getLogger(__name__)
 LABEL_EVENTS = frozenset(
@@ -60,7 +61,9 @@ class Service:
         self.settings = settings
         self.store = Store(settings.store_url)
         self.engine = LocalEngine(settings, self.store)
-        self._decoder = Decoder(lambda: settings.torch_device, settings.embedding_cache_mb * MEGABYTE)
+        self._decoder = Decoder(
+            lambda: settings.torch_device, settings.embedding_cache_mb * MEGABYTE, settings.segmenter
+        )
         self._versions = Versions(self.store, settings.versions_folder, lambda: settings.torch_device)
         self._building = threading.Lock()
         self._built: _Parts | None = None
@@ -173,7 +176,7 @@ class Service:
         self._warm_tasks(schema, tasks[:WARM_UP_TASKS])
         target = schema.pixel_image
         if target is None:
-            return [_nothing(self.settings.segmenter) for _ in tasks]
+            return [_nothing(public_name(self.settings.segmenter)) for _ in tasks]
         deadline = time.monotonic() + BATCH_SECONDS
         answers = []
         for task in tasks:

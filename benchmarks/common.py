@@ -1,13 +1,10 @@
-"""What the benchmarks share: the machine's description, JSON lines, photographs, a running ClickPick."""
+"""What the benchmarks share: JSON lines, photographs, a running ClickPick."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.demo.clickpick import ClickPickServer
+from backend.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def machine() -> dict[str, Any]:
-    """Where a figure was measured."""
-    import torch  # noqa: PLC0415
-
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    versions = {name: version(name) for name in ("clickpick", "torch", "timm", "numpy", "label-studio-ml")}
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
 def report(benchmark: str, **figures: Any) -> None:
     """One JSON line."""
-    print(json.dumps({"benchmark": benchmark, **figures, "machine": machine()}), flush=True)
+    where = {**machine(), "versions": versions("label-studio-ml")}
+    print(json.dumps({"benchmark": benchmark, **figures, "machine": where}), flush=True)
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ Percent (x, y) exists only in here; everything else speaks pixels (row, col) of 
 
 from label_config.check import Problem, check, repair
 from label_config.errors import ConfigUnreadable, LabelConfigError, RequestMalformed
+from label_config.hints import hint_region
 from label_config.labels import UNLABELLED, TaskLabels, collect_labels
 from label_config.masks import (
     data_url_to_mask,
@@ -41,6 +42,7 @@ __all__ = [
     "check_classes",
     "collect_labels",
     "data_url_to_mask",
+    "hint_region",
     "invalid_reason",
     "mask_regions",
     "mask_to_data_url",

@@ -11,8 +11,17 @@ from label_config import xml_edit
 from label_config.colours import is_red
 from label_config.errors import ConfigUnreadable
 from label_config.hotkeys import NO_KEY, TOOL_LETTERS
-from label_config.schema import OUTPUT_TAGS, QUESTION, VOID, Control, ImageSchema, ProjectSchema, read_schema
-from label_config.templates import render
+from label_config.schema import (
+    HINT,
+    OUTPUT_TAGS,
+    QUESTION,
+    VOID,
+    Control,
+    ImageSchema,
+    ProjectSchema,
+    read_schema,
+)
+from label_config.templates import HINT_LABEL, render
 from label_config.xml_edit import Element
 
 Severity = Literal["error", "warning"]
@@ -106,7 +115,11 @@ def _no_click(schema: ProjectSchema, root: Element) -> Iterator[_Finding]:
     if not schema.images or schema.pixel_image or any(image.click for image in schema.images):
         return
     image = schema.images[0]
-    idle = [element for element in _points(root) if element.get("toName") == image.name]
+    idle = [
+        element
+        for element in _points(root)
+        if element.get("toName") == image.name and element.get("name") != HINT
+    ]
     labels = image.classes or (image.box.labels if image.box else ()) or ("object",)
 
     def edit(tree: Element) -> None:
@@ -167,12 +180,33 @@ def _smart(schema: ProjectSchema, _root: Element) -> Iterator[_Finding]:
                 )  # fmt: skip
 
 
+def _hint(schema: ProjectSchema, root: Element) -> Iterator[_Finding]:
+    if any(image.hint is not None and not image.hint.labels for image in schema.images):
+        yield _Finding(
+            "hint-without-label", "warning", f'Keypoints "{HINT}" have no label, so no next click is suggested.',
+            f'Add one label, such as "{HINT_LABEL}".',
+            partial(xml_edit.add_labels_to, name=HINT, labels=[HINT_LABEL]),
+        )  # fmt: skip
+    smart = [element for element in _points(root) if element.get("smart", "true").strip().lower() != "false"]
+    images = [element.get("toName") for element in smart if QUESTION not in _values(element)]
+    for element in smart:
+        if element.get("name") == HINT and images.count(element.get("toName")) > 1:
+            yield _Finding(
+                "smart-hint", "warning",
+                f'Keypoints "{HINT}" are smart, so they are for clicks and no next click is suggested.',
+                f'Write smart="false" on them for suggestions, or call them otherwise than "{HINT}".',
+                partial(xml_edit.set_attribute, name=HINT, attribute="smart", value="false"),
+            )  # fmt: skip
+
+
 def _no_question(schema: ProjectSchema, root: Element) -> Iterator[_Finding]:
     if schema.pixel_image is not None:
         return
     clicks = {image.click.name for image in schema.images if image.click is not None}
     images = {image.name for image in schema.images}
-    for element in (element for element in _points(root) if element.get("toName") in images):
+    for element in _points(root):
+        if element.get("toName") not in images or element.get("name") == HINT:
+            continue
         meant = element.get("learner") or VOID in _values(element)
         if meant or element.get("name") not in clicks:
             yield _Finding(
@@ -237,7 +271,7 @@ def _red(_schema: ProjectSchema, root: Element) -> Iterator[_Finding]:
 
 
 _RULES: Sequence[Callable[[ProjectSchema, Element], Iterator[_Finding]]] = (
-    _no_image, _no_click, _no_output, _smart, _no_question, _several_queries, _no_void, _hotkeys, _red,
+    _no_image, _no_click, _no_output, _smart, _hint, _no_question, _several_queries, _no_void, _hotkeys, _red,
 )  # fmt: skip
 
 

@@ -97,12 +97,12 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
     ballots: dict[int | None, _Ballot] = {}
     presumed = "prediction" if annotation.get("parent_prediction") else "manual"
     results = annotation.get("result") or ()
-    clicks = _click_ids(image, results)
+    points = _point_ids(image, results)
     for region in results:
         if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
             continue
         try:
-            said = read_mask(image, region) or _read_answer(image, region, clicks)
+            said = read_mask(image, region) or _read_answer(image, region, points)
             if said is not None:
                 page = int(region.get("item_index") or 0) if image.multi_page else None
                 _enter(
@@ -116,14 +116,17 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
     return ballots
 
 
-def _click_ids(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
-    """Ids of the smart clicks that were left behind.
+def _point_ids(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
+    """Ids of the smart clicks and hints that were left behind.
 
-    An accepted mask may have a result of the click control too, under its own id: that one holds the mask, no point.
+    An accepted mask may have a result of these controls too, under its own id: that one holds the mask, no point.
     """
-    if image.click is None:
-        return frozenset()
-    points = (region for region in results if is_result_of(region, image.click) and _is_point(region))
+    controls = [control for control in (image.click, image.hint) if control is not None]
+    points = (
+        region
+        for region in results
+        if any(is_result_of(region, control) for control in controls) and _is_point(region)
+    )
     return frozenset(point["id"] for point in points if isinstance(point.get("id"), str))
 
 
@@ -137,9 +140,9 @@ def _is_point(region: Mapping[str, Any]) -> bool:
     )
 
 
-def _read_answer(image: ImageSchema, region: Mapping[str, Any], clicks: frozenset[str]) -> PixelLabel | None:
-    """The pixel label in a result, unless it is a click that Label Studio wrote down under the query control too."""
-    if region.get("origin") == "manual" and region.get("id") in clicks:
+def _read_answer(image: ImageSchema, region: Mapping[str, Any], points: frozenset[str]) -> PixelLabel | None:
+    """The pixel label in a result, unless Label Studio wrote a click or hint down under the query control too."""
+    if region.get("origin") == "manual" and region.get("id") in points:
         return None
     return read_pixel(image, region)
 

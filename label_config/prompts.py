@@ -7,7 +7,7 @@ the last box. A click is negative by ``is_positive: false`` on the region (Alt+c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -72,7 +72,13 @@ def read_prompt(schema: ProjectSchema, context: Any) -> PromptRequest | None:
 
     Everything belongs to the image (and page) of the newest region. Raises RequestMalformed, naming the region.
     """
-    entries = [entry for region in _results(context) if (entry := _read(schema, region)) is not None]
+    results = _results(context)
+    hints = _hint_ids(schema, results)
+    entries = [
+        entry
+        for region in results
+        if (entry := _read(schema, region)) is not None and region.get("id") not in hints
+    ]
     if not entries:
         return None
     newest = entries[-1]
@@ -103,6 +109,13 @@ def _results(context: Any) -> list[Any]:
     if not isinstance(result, list):
         raise RequestMalformed(f"context.result is {_kind(result)}; expected a list of regions")
     return result
+
+
+def _hint_ids(schema: ProjectSchema, results: Sequence[Any]) -> list[str]:
+    """Ids of suggested clicks: Label Studio writes an accepted one down under the click control too."""
+    controls = [image.hint for image in schema.images if image.hint is not None]
+    hints = (region for region in results if any(is_result_of(region, control) for control in controls))
+    return [hint["id"] for hint in hints if isinstance(hint.get("id"), str)]
 
 
 def _read(schema: ProjectSchema, region: Any) -> _Entry | None:

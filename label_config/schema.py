@@ -19,6 +19,9 @@ QUESTION = "?"
 VOID = "void"
 """Answer "cannot tell": kept, never asked again, no class."""
 
+HINT = "hint"
+"""Name of the control that shows where the next click would help: never a label, a prompt or a class."""
+
 OUTPUT_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels")
 """Control tags that can hold a mask, and that Label Studio draws as a suggestion."""
 
@@ -48,6 +51,7 @@ class ImageSchema:
     """One Image tag with the controls that act on it.
 
     ``field`` is the key of the image in the task's data; ``multi_page`` means that it holds a list of images.
+    ``hint``: KeyPointLabels of that name that are not smart; smart ones are for clicks, whatever their name.
     ``classes`` are the labels of the query control without "?" and "void", or else those of the outputs.
     """
 
@@ -58,6 +62,7 @@ class ImageSchema:
     box: Control | None
     outputs: tuple[Control, ...]
     query: Control | None
+    hint: Control | None
     classes: tuple[str, ...]
     segmenter: str | None
     learner: str | None
@@ -65,7 +70,7 @@ class ImageSchema:
     @property
     def controls(self) -> tuple[Control, ...]:
         """All controls that ClickPick reads or writes."""
-        found = (self.click, self.box, self.query, *self.outputs)
+        found = (self.click, self.box, self.query, self.hint, *self.outputs)
         return tuple(control for control in found if control is not None)
 
 
@@ -152,7 +157,9 @@ def _image(tag: Any, controls: Sequence[Control]) -> ImageSchema:
     mine = [control for control in controls if control.to_name == tag.name]
     points = [control for control in mine if control.tag == "KeyPointLabels"]
     query = next((control for control in points if QUESTION in control.labels), None)
-    click = next((control for control in points if control.smart and QUESTION not in control.labels), None)
+    plain = [control for control in points if QUESTION not in control.labels]
+    click = next((control for control in plain if control.smart), None)
+    hint = next((control for control in plain if control.name == HINT and not control.smart), None)
     box = next((control for control in mine if control.tag == "RectangleLabels" and control.smart), None)
     outputs = tuple(control for control in mine if control.tag in OUTPUT_TAGS)
     return ImageSchema(
@@ -163,6 +170,7 @@ def _image(tag: Any, controls: Sequence[Control]) -> ImageSchema:
         box=box,
         outputs=outputs,
         query=query,
+        hint=hint,
         classes=_classes(query, outputs),
         segmenter=_attribute("segmenter", click, box),
         learner=_attribute("learner", query),

@@ -9,13 +9,15 @@ from typing import Literal
 from unicodedata import category
 from xml.sax.saxutils import quoteattr
 
-from label_config.colours import QUESTION_COLOUR, VOID_COLOUR, label_colour
+from label_config.colours import HINT_COLOUR, QUESTION_COLOUR, VOID_COLOUR, label_colour
 from label_config.errors import LabelConfigError
 from label_config.hotkeys import DIGITS, LETTERS, NO_KEY, VOID_KEY, KeyRing
 from label_config.schema import QUESTION, VOID
 
 Kind = Literal["click", "pixel", "both"]
 Output = Literal["brush", "bitmask", "polygon"]
+
+HINT_LABEL = "next click?"
 
 MAX_CLASSES = 254
 """So that a class index fits a byte beside 255 = unlabelled."""
@@ -35,30 +37,36 @@ def render(
     field: str = "image",
     segmenter: str | None = None,
     learner: str | None = None,
+    hints: bool = False,
 ) -> str:
     """Labelling config as XML, ready to be pasted into, or set by the API on, a Label Studio project.
 
     ``field``: key of the image in the task data. Class keys are 1 to 9, then letters that no Label Studio tool uses;
     ``void`` has 0. In "both" the query control has them first and the click control begins with letters.
+    ``hints``: a ring shows where the next click would help; the masks of clicks need it, so not for "pixel".
     Raises LabelConfigError for a class list or an option that cannot work.
     """
-    _check_options(kind, output, field)
+    _check_options(kind, output, field, hints)
     check_classes(classes)
     keys = KeyRing()
     query_keys = keys.take(len(classes), DIGITS + LETTERS) if kind != "click" else ()
     click_keys = keys.take(len(classes), DIGITS + LETTERS if kind == "click" else LETTERS)
     box_keys = keys.take(len(classes), LETTERS)
-    template = (files("label_config") / "templates" / f"{kind}.xml").read_text(encoding="utf-8")
-    return template.format(
+    return _template(kind).format(
         field="$" + field,
         output_tag=_OUTPUT_TAGS[output],
         segmenter=_attribute("segmenter", segmenter),
         learner=_attribute("learner", learner),
         query=_query_labels(classes, query_keys),
         click=_labels(classes, click_keys),
+        hint=_hint() if hints else "",
         box=_labels(classes, box_keys),
         mask=_labels(classes, [NO_KEY] * len(classes)),
     )
+
+
+def _template(name: str) -> str:
+    return (files("label_config") / "templates" / f"{name}.xml").read_text(encoding="utf-8")
 
 
 def check_classes(classes: Sequence[str]) -> None:
@@ -98,15 +106,24 @@ def _name_problem(name: object) -> str | None:
     return next((problem for failed, problem in checks if failed), None)
 
 
-def _check_options(kind: str, output: str, field: str) -> None:
+def _check_options(kind: str, output: str, field: str, hints: bool) -> None:
     if kind not in _KINDS:
         raise LabelConfigError(f"got template {kind!r}; expected one of {', '.join(_KINDS)}")
     if output not in _OUTPUT_TAGS:
         raise LabelConfigError(f"got output form {output!r}; expected one of {', '.join(_OUTPUT_TAGS)}")
+    if hints and kind == "pixel":
+        raise LabelConfigError(
+            "got hints for the template pixel, which has no clicks; expected click or both"
+        )
     if not _FIELD.fullmatch(field):
         raise LabelConfigError(
             f"got task field {field!r}; expected letters, digits and _, e.g. image, without the $"
         )
+
+
+def _hint() -> str:
+    """The hint control, hidden from the label bar and without a tool: nobody marks anything with it."""
+    return "\n" + _template("hint").rstrip().format(hint=_label(HINT_LABEL, NO_KEY, HINT_COLOUR))
 
 
 def _query_labels(classes: Sequence[str], keys: Sequence[str]) -> str:

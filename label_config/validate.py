@@ -58,8 +58,9 @@ def _check_envelope(region: Mapping[str, Any]) -> None:
         raise LabelConfigError(f"score is {score!r}; expected a number from 0 to 1")
     if index is not None and (isinstance(index, bool) or not isinstance(index, int) or index < 0):
         raise LabelConfigError(f"item_index is {index!r}; expected a whole number from 0")
-    if not isinstance(region.get("readonly", False), bool):
-        raise LabelConfigError(f"readonly is {region['readonly']!r}; expected true or false")
+    for key in ("readonly", "dynamic"):
+        if not isinstance(region.get(key, False), bool):
+            raise LabelConfigError(f"{key} is {region[key]!r}; expected true or false")
 
 
 def _check_labels(value: Mapping[str, Any], control: Control) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from model_zoo.errors import UnknownModel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Kind = Literal["segmenter", "learner"]
 Builder = TypeVar("Builder", bound=Callable[[str], Any])
 PACKAGES = ("model_zoo.segmenters", "model_zoo.learners")
+GP_SUFFIX = "+gp"  # any segmenter with this after its name is followed by the Gaussian-process head
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,46 @@ def list_models(pattern: str = "*", kind: Kind | None = None) -> list[ModelInfo]
     ]
 
 
+def find_model(name: str, kind: Kind) -> ModelInfo | None:
+    """The model of that name, "NAME+gp" included, or None."""
+    base = name.removesuffix(GP_SUFFIX) if kind == "segmenter" else name
+    info = next((info for info in list_models(kind=kind) if info.name == base), None)
+    if info is None or name == base:
+        return info
+    return replace(info, name=name, summary=f"{info.summary} Gaussian-process head: obeys every click.")
+
+
 def create_segmenter(name: str, device: str = "cpu") -> Segmenter:
-    """Build a segmenter; raises UnknownModel with close names, or WeightsMissing with the command to run."""
-    return cast("Segmenter", _builder(name, "segmenter")(device))
+    """Build a segmenter, "NAME+gp" for one that obeys every click.
+
+    Raises UnknownModel with close names, or WeightsMissing with the command to run.
+    """
+    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415 - the models import this module
+
+    segmenter = cast("Segmenter", _builder(name, "segmenter")(device))
+    return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
+
+
+def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
+    """As ``create_segmenter``; besides, "NAME:FILE" is NAME with the weights of a file, "+gp" after it as ever.
+
+    For names given by whoever runs ClickPick, never for those of labelling configs, which others write: a file is
+    read. Raises BadInput, too, for models that read no files.
+    """
+    from model_zoo.segmenters.clicknet import open_clicknet  # noqa: PLC0415 - as above
+    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415
+
+    model, colon, file = name.removesuffix(GP_SUFFIX).partition(":")
+    if not colon:
+        return create_segmenter(name, device)
+    segmenter = open_clicknet(model, Path(file), device)
+    return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
+
+
+def public_name(name: str) -> str:
+    """The name as others may see it: without the folder of a weight file."""
+    model, colon, file = name.partition(":")
+    return f"{model}:{Path(file).name}" if colon else name
 
 
 def create_learner(name: str, device: str = "cpu") -> Learner:
@@ -96,8 +135,11 @@ def create_learner(name: str, device: str = "cpu") -> Learner:
 
 
 def _builder(name: str, kind: Kind) -> Callable[[str], Any]:
+    """Of the model that a name stands for, of the one under the head for "NAME+gp"."""
+    suffix = GP_SUFFIX if kind == "segmenter" and name.endswith(GP_SUFFIX) else ""
     names = [info.name for info in list_models(kind=kind)]
-    if name not in names:
-        close = get_close_matches(name, names) or names
+    base = name.removesuffix(suffix)
+    if base not in names:
+        close = [found + suffix for found in get_close_matches(base, names) or names]
         raise UnknownModel(f"{kind} {name!r} is not known; did you mean {' or '.join(close)}?")
-    return _models[name][1]
+    return _models[base][1]

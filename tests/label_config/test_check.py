@@ -23,6 +23,12 @@ RED_CLICK = CLICK.replace("hotkey", 'background="#ff0000" hotkey')
 RED_QUERY = QUERY.replace("hotkey", 'background="crimson" hotkey')
 SECOND_QUERY = QUERY.replace('name="q"', 'name="q2"')
 
+HINT = (
+    '<KeyPointLabels name="hint" toName="i" smart="false"><Label value="next" hotkey="–"/></KeyPointLabels>'
+)
+SMART_HINT = HINT.replace("false", "true")
+BARE_HINT = '<KeyPointLabels name="hint" toName="i" smart="false"/>'
+
 CASES = {
     "unreadable": ["", "text", "<View><Image></View>", f"<View>{IMAGE}{CLICK}{BRUSH}", f"<View>{IMAGE}<A & B></View>"],
     "no-image": [
@@ -36,6 +42,7 @@ CASES = {
         f"<View>{IMAGE}{BRUSH}{CLICK.replace('true', 'false')}</View>",
         f"<View>{IMAGE}</View>",
         f'<View>{IMAGE}<RectangleLabels name="b" toName="i"><Label value="a"/></RectangleLabels>{BRUSH}</View>',
+        f"<View>{IMAGE}{HINT}{BRUSH}</View>",
     ],
     "smart-output": [
         f"<View>{IMAGE}{CLICK}{SMART_BRUSH}</View>",
@@ -69,6 +76,11 @@ CASES = {
         f"<View>{IMAGE}{RED_CLICK}{BRUSH}</View>",
         f"<View>{IMAGE}{RED_QUERY}{BRUSH}</View>",
     ],
+    "smart-hint": [
+        f"<View>{IMAGE}{CLICK}{SMART_HINT}{BRUSH}</View>",
+        f"<View>{IMAGE}{SMART_HINT}{CLICK}{BRUSH}</View>",
+    ],
+    "hint-without-label": [f"<View>{IMAGE}{CLICK}{BARE_HINT}{BRUSH}</View>"],
     "several-query-controls": [f"<View>{IMAGE}{QUERY}{SECOND_QUERY}{BRUSH}</View>"],
 }  # fmt: skip
 PAIRS = [(code, config) for code, configs in CASES.items() for config in configs]
@@ -78,6 +90,24 @@ def test_good_configs_have_no_problem() -> None:
     assert check(f"<View>{IMAGE}{CLICK}{BRUSH}</View>") == []
     assert check(f"<View>{IMAGE}{QUERY}{BRUSH}</View>") == []
     assert check(f"<View>{IMAGE}{CLICK}{QUERY}{BRUSH}</View>") == []
+
+
+def test_a_hint_control_is_no_problem() -> None:
+    for controls in (HINT + CLICK, CLICK + HINT, CLICK + QUERY + HINT):
+        assert check(f"<View>{IMAGE}{controls}{BRUSH}</View>") == []
+
+
+def test_the_only_click_control_may_be_called_hint() -> None:
+    click = CLICK.replace('name="k"', 'name="hint"')
+    assert check(f"<View>{IMAGE}{click}{BRUSH}</View>") == []
+
+
+@pytest.mark.parametrize("controls", [f"{CLICK}{SMART_HINT}", f"{SMART_HINT}{CLICK}", HINT])
+def test_repair_leaves_a_click_and_a_hint_control(controls: str) -> None:
+    image = read_schema(repair(f"<View>{IMAGE}{controls}{BRUSH}</View>")).images[0]
+    assert image.hint is not None
+    assert image.click is not None
+    assert (image.hint.name, image.query) == ("hint", None)
 
 
 @pytest.mark.parametrize(("code", "config"), PAIRS)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from label_config import ConfigUnreadable, read_schema, render
@@ -35,6 +37,45 @@ def test_combined_template() -> None:
     assert schema.click_images == (image,)
     assert schema.find_control("click") == (image, image.click)
     assert schema.find_control("nobody") is None
+
+
+@pytest.mark.parametrize("kind", ["click", "both"])
+def test_a_hint_control_is_known_and_no_class_or_click_control(kind: Any) -> None:
+    plain, hinted = read_schema(render(kind, ["cat"])), read_schema(render(kind, ["cat"], hints=True))
+    (image,) = hinted.images
+    assert image.hint is not None
+    assert (image.hint.name, image.hint.type, image.hint.smart) == ("hint", "keypointlabels", False)
+    assert image.click is not None
+    assert (image.click.name, image.classes) == ("click", ("cat",))
+    assert hinted.find_control("hint") == (image, image.hint)
+    assert plain.images[0].hint is None
+    assert plain.digest != hinted.digest
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        '<Choices name="hint" toName="image"><Choice value="ok"/></Choices>',
+        '<TextArea name="hint" toName="image"/>',
+        '<KeyPoint name="hint" toName="image" smart="false"/>',
+        '<RectangleLabels name="hint" toName="image" smart="false"><Label value="a"/></RectangleLabels>',
+    ],
+)
+def test_other_controls_called_hint_are_the_projects_own(control: str) -> None:
+    config = render("click", ["cat"]).replace("</View>", control + "</View>")
+    assert read_schema(config).images[0].hint is None
+    assert read_schema(config).find_control("hint") is None
+
+
+@pytest.mark.parametrize(("smart", "question"), [("true", False), ("false", True)])
+def test_clicks_and_queries_called_hint_stay_what_they_are(smart: str, question: bool) -> None:
+    labels = '<Label value="?"/><Label value="a"/>' if question else '<Label value="a"/>'
+    config = f'''<View><Image name="i" value="$i"/>
+      <KeyPointLabels name="hint" toName="i" smart="{smart}">{labels}</KeyPointLabels></View>'''
+    image = read_schema(config).images[0]
+    control = image.query if question else image.click
+    assert control is not None
+    assert (control.name, image.hint) == ("hint", None)
 
 
 def test_several_images_keep_their_own_controls() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from label_config import LabelConfigError, check, read_schema, render
-from label_config.colours import is_red
+from label_config.colours import HINT_COLOUR, is_red
 from label_config.hotkeys import LETTERS, NO_KEY, TOOL_LETTERS
 
 pytestmark = pytest.mark.unit
@@ -93,6 +94,43 @@ def test_only_prompt_controls_are_smart() -> None:
     root = ElementTree.fromstring(render("both", ["a"]))
     smart = {element.get("name"): element.get("smart") for element in root.iter() if element.get("toName")}
     assert smart == {"query": "false", "click": "true", "box": "true", "mask": "false"}
+
+
+@pytest.mark.parametrize("kind", ["click", "both"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_hints_add_one_block_and_change_nothing_else(kind: Any, output: Any) -> None:
+    plain, hinted = render(kind, ["cat", "dog"], output), render(kind, ["cat", "dog"], output, hints=True)
+    assert check(hinted) == []
+    lines = hinted.splitlines()
+    (control,) = (number for number, line in enumerate(lines) if 'name="hint"' in line)
+    header, block_end = control - 1, control + 3
+    assert "<Header" in lines[header]
+    assert lines[:header] + lines[block_end:] == plain.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["click", "both"])
+def test_nobody_can_mark_anything_with_the_hint_control(kind: Any) -> None:
+    config = render(kind, ["cat"], hints=True)
+    (control,) = ElementTree.fromstring(config).findall(".//*[@name='hint']")
+    # smartOnly takes the plain tool away, smart="false" the smart one; without a key or a button there is no way in
+    assert (control.get("smart"), control.get("smartOnly"), control.get("visible")) == (
+        "false",
+        "true",
+        "false",
+    )
+    assert _keys(config, "hint") == [NO_KEY]
+
+
+def test_a_hint_has_a_colour_of_its_own() -> None:
+    root = ElementTree.fromstring(render("both", [f"c{number}" for number in range(254)], hints=True))
+    colours = [label.get("background") for label in root.iter("Label")]
+    assert colours.count(HINT_COLOUR) == 1
+    assert not is_red(HINT_COLOUR)
+
+
+def test_pixel_projects_have_no_hints() -> None:
+    with pytest.raises(LabelConfigError, match="click or both"):
+        render("pixel", ["a"], hints=True)
 
 
 def test_odd_characters_are_escaped() -> None:

@@ -17,7 +17,7 @@ from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.repair import honour_clicks
 
 pytestmark = pytest.mark.unit
-NAMES = [info.name for info in list_models(kind="segmenter")]
+NAMES = [*(info.name for info in list_models(kind="segmenter")), "gp-lite0+gp"]
 HEIGHT, WIDTH = 90, 120
 CLICKS = (Click(45.5, 60.5), Click(5.5, 5.5, False), Click(38.2, 52.9), Click(80.5, 110.5, False))
 PROMPTS = {

@@ -1,0 +1,233 @@
+"""``clickpick evaluate``: how good a model is, measured on one's own images with masks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model_zoo.errors import BadInput, UnknownModel
+
+if TYPE_CHECKING:
+    from model_zoo.evaluation.noc import SampleResult
+    from model_zoo.evaluation.samples import Sample
+    from model_zoo.segmenters.base import Segmenter
+
+ERR = Console(stderr=True)
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
+app = typer.Typer(no_args_is_help=True, help="Measure models on your own images with masks.")
+
+
+class Repair(Enum):
+    """What follows the segmenter: nothing, or the GP posterior head that honours every click."""
+
+    NONE = "none"
+    GP = "gp"
+
+
+class Place(Enum):
+    """Where the simulated annotator clicks."""
+
+    CENTER = "center"
+    HUMAN = "human"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: up to ``max_clicks`` clicks until ``target``; a run a seed, or one at the centre."""
+
+    max_clicks: int
+    target: float
+    repair: Repair
+    place: Place
+    seeds: int
+
+    @property
+    def runs(self) -> int:
+        return self.seeds if self.place is Place.HUMAN else 1
+
+    def check(self) -> None:
+        """BadInput for numbers that make no sense."""
+        for name, value in (("--max-clicks", self.max_clicks), ("--seeds", self.seeds)):
+            if value < 1:
+                raise BadInput(f"{name} is {value}; expected at least 1")
+        if not 0 < self.target <= 1:
+            raise BadInput(f"--target is {self.target}; expected an IoU above 0, at most 1")
+
+
+@app.command()
+def clicks(
+    *,
+    samples: Annotated[
+        Path, typer.Option(help="csv file with columns name, image, mask (files relative to it)")
+    ],
+    segmenter: Annotated[
+        list[str],
+        typer.Option(help="name of a segmenter, or NAME:FILE of trained weights; may be given several times"),
+    ],
+    max_clicks: Annotated[int, typer.Option(help="clicks an object at most")] = 20,
+    target: Annotated[float, typer.Option(help="IoU at which an object is finished")] = 0.90,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write all figures of all samples here")
+    ] = None,
+    repair: Annotated[Repair, typer.Option(help="last step behind the segmenter")] = Repair.NONE,
+    plot: Annotated[Path | None, typer.Option(help="draw mean IoU after k clicks (.png, .svg, .pdf)")] = None,
+    clicker: Annotated[Place, typer.Option(help="the protocol's clicks, or scattered ones")] = Place.CENTER,
+    seeds: Annotated[int, typer.Option(help="runs of the scattered clicks")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
+) -> None:
+    """Count the clicks that segmenters need (NoC); the last line of the output is JSON, one line a segmenter."""
+    plan = Plan(max_clicks, target, repair, clicker, seeds)
+    with _expected_failures():
+        plan.check()
+        _check_outputs(json_file, plot)
+        _evaluate(plan, *_inputs(samples, segmenter, device), json_file, plot)
+
+
+def _evaluate(
+    plan: Plan, samples: list[Sample], segmenters: list[Segmenter], json_file: Path | None, plot: Path | None
+) -> None:
+    """A line of standard output a segmenter, as soon as it is measured; the files at the end."""
+    records: list[dict[str, Any]] = []
+    curves: dict[str, tuple[float, ...]] = {}
+    for segmenter in segmenters:
+        record, curve = _measure(segmenter, samples, plan)
+        records.append(record)
+        curves[_label(segmenter, plan)] = curve
+        line = {name: value for name, value in record.items() if name not in ("curve", "results")}
+        typer.echo(json.dumps(line))
+    if json_file is not None:
+        _write(json_file, {"runs": records})
+    if plot is not None:
+        from model_zoo.evaluation.plot import draw_curves  # noqa: PLC0415 - matplotlib is optional
+
+        draw_curves(curves, plot, target=plan.target)
+
+
+@contextmanager
+def _expected_failures() -> Iterator[None]:
+    """Bad input is one line and exit code 2; Ctrl-C leaves without a traceback."""
+    try:
+        yield
+    except (BadInput, UnknownModel) as error:
+        ERR.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        ERR.print("interrupted: no file was written", style="red", highlight=False, markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _check_outputs(json_file: Path | None, plot: Path | None) -> None:
+    """Fail before hours of measuring, not after."""
+    for path in filter(None, (json_file, plot)):
+        if not path.parent.is_dir():
+            raise BadInput(f"{path} cannot be written: {path.parent} is no folder; make it first")
+    if plot is not None:
+        from model_zoo.evaluation.plot import check_plot  # noqa: PLC0415 - each command imports what it needs
+
+        check_plot(plot)
+
+
+def _inputs(samples: Path, names: list[str], device: str) -> tuple[list[Sample], list[Segmenter]]:
+    """The samples and the segmenters, all of them before the first is measured."""
+    from backend.settings import Settings  # noqa: PLC0415 - as above
+    from model_zoo.evaluation.samples import read_samples  # noqa: PLC0415
+    from model_zoo.registry import open_segmenter  # noqa: PLC0415
+
+    listed = read_samples(samples)
+    try:
+        chosen = Settings(device=device).torch_device
+    except ValidationError as error:
+        raise BadInput(f"--device is {device!r}; expected auto, cpu, mps, cuda or cuda:N") from error
+    return listed, [open_segmenter(name, chosen) for name in names]
+
+
+def _measure(
+    segmenter: Segmenter, samples: list[Sample], plan: Plan
+) -> tuple[dict[str, Any], tuple[float, ...]]:
+    """All that is known of one segmenter, as JSON values, and its curve."""
+    from backend.machine import machine, versions  # noqa: PLC0415
+    from model_zoo.evaluation.summary import summarise  # noqa: PLC0415
+
+    runs = _runs(segmenter, samples, plan)
+    summary = summarise(runs, plan.target, plan.max_clicks)
+    record = {
+        "segmenter": segmenter.name,
+        "repair": plan.repair.value,
+        "clicker": plan.place.value,
+        "seeds": plan.runs if plan.place is Place.HUMAN else None,
+        "target": plan.target,
+        "max_clicks": plan.max_clicks,
+        **summary.as_json(),
+        "machine": machine(),
+        "versions": versions(),
+        "curve": [round(value, 4) for value in summary.curve],
+        "results": [{"seed": seed, **asdict(result)} for seed, run in enumerate(runs) for result in run],
+    }
+    return record, summary.curve
+
+
+def _runs(segmenter: Segmenter, samples: list[Sample], plan: Plan) -> list[list[SampleResult]]:
+    """Results of each run, sample by sample; an image is read and encoded once for all runs."""
+    from model_zoo.evaluation.clicker import Clicker, HumanClicker, center_click  # noqa: PLC0415
+    from model_zoo.evaluation.noc import click_through, encode, noc, repaired  # noqa: PLC0415
+
+    label = _label(segmenter, plan)
+    segmenter = repaired(segmenter, plan.repair.value)
+    runs: list[list[SampleResult]] = [[] for _ in range(plan.runs)]
+    total = 0
+    with _progress() as progress:
+        bar = progress.add_task(label, total=len(samples) * plan.runs)
+        for number, sample in enumerate(samples):
+            image, truth = sample.load()
+            embedding, seconds = encode(segmenter, image)
+            for seed, run in enumerate(runs):
+                human = plan.place is Place.HUMAN
+                clicker: Clicker = HumanClicker(seed, sample.name) if human else center_click
+                result = click_through(
+                    segmenter,
+                    embedding,
+                    truth,
+                    name=sample.name,
+                    max_clicks=plan.max_clicks,
+                    target=plan.target,
+                    clicker=clicker,
+                    encode_seconds=seconds,
+                )
+                run.append(result)
+                total += noc(result.ious, plan.target, plan.max_clicks)
+                mean = total / (number * plan.runs + seed + 1)
+                progress.update(bar, advance=1, description=f"{label}: {mean:.2f} clicks")
+    return runs
+
+
+def _progress() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
+
+
+def _label(segmenter: Segmenter, plan: Plan) -> str:
+    added = plan.repair is Repair.GP and not segmenter.name.endswith("+gp")
+    return f"{segmenter.name}+gp" if added else segmenter.name
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """A file is complete or not there: written under another name, then renamed."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How click models learn: proposals, simulated clicks, losses, the trainer."""

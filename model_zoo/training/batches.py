@@ -1,0 +1,170 @@
+"""Batches of a click trainer: a few views, several objects in each, so that an image is encoded once for many."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
+from model_zoo.training.region_tree import RegionTree
+from model_zoo.training.views import Crop, ViewPolicy, choose_crop, cut, cut_labels, recolour
+
+
+@dataclass(frozen=True)
+class BatchPolicy:
+    """How a batch is drawn. unlabelled: share of objects that are tree regions where a picture also has labels."""
+
+    views: int = 4
+    objects: int = 3
+    unlabelled: float = 0.15
+    smallest: float = 0.002  # share of the view that an object covers at least
+    largest: float = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """images: (V, S, S, 3) uint8. truth, valid: (V * K, S, S) bool; sample n shows image n // K."""
+
+    images: NDArray[np.uint8]
+    truth: Bools
+    valid: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    image: NDArray[np.uint8]
+    labelled: Regions | None
+    tree: TreeRegions | None
+
+    @property
+    def nbytes(self) -> int:
+        height, width = self.image.shape[:2]
+        return self.image.nbytes + (0 if self.labelled is None else 5 * height * width)  # int32 and bool
+
+    def source(self, unlabelled: float, rng: np.random.Generator) -> Regions | None:
+        """Labels or tree for the next object; None when the picture has neither."""
+        use_tree = self.labelled is None or (self.tree is not None and rng.random() < unlabelled)
+        return self.tree if use_tree else self.labelled
+
+
+class BatchMaker:
+    """Draws batches; number i is the same for the same seed, whatever was drawn before and in which thread."""
+
+    def __init__(
+        self,
+        pictures: Sequence[tuple[Picture, float]],
+        trees: Mapping[str, RegionTree],
+        *,
+        views: ViewPolicy,
+        policy: BatchPolicy,
+        seed: int,
+        supervised: bool = True,
+        cache_bytes: int = 8 << 30,
+    ) -> None:
+        """pictures: (picture, weight). trees: by image path. supervised False uses the trees alone. cache_bytes: of
+        decoded photographs and label maps; those used longest ago are read again."""
+        self._pictures = [picture for picture, _ in pictures]
+        weights = np.array([weight for _, weight in pictures], dtype=np.float64)
+        self._chances = weights / weights.sum()
+        self._trees = trees
+        self._views = views
+        self._policy = policy
+        self._seed = seed
+        self._supervised = supervised
+        self._room = cache_bytes
+        self._loaded: dict[int, _Loaded] = {}
+        self._lock = threading.Lock()
+
+    def make(self, number: int) -> Batch:
+        """Batch ``number`` of this seed."""
+        rng = np.random.default_rng([self._seed, number])
+        views = [self._view(rng) for _ in range(self._policy.views)]
+        return Batch(
+            np.stack([image for image, _, _ in views]),
+            np.concatenate([truth for _, truth, _ in views]),
+            np.concatenate([valid for _, _, valid in views]),
+        )
+
+    def stream(self, first: int, stride: int = 1, ahead: int = 3) -> Generator[Batch, None, None]:
+        """Batches first, first + stride, ... for ever, made ahead in one background thread."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+            numbers = [first + i * stride for i in range(ahead)]
+            waiting: list[Future[Batch]] = [pool.submit(self.make, number) for number in numbers]
+            number = first + ahead * stride
+            try:
+                while True:
+                    batch = waiting.pop(0).result()
+                    waiting.append(pool.submit(self.make, number))
+                    number += stride
+                    yield batch
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _view(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Bools, Bools]:
+        """(S, S, 3) image, (K, S, S) objects, (K, S, S) valid pixels."""
+        policy, side = self._policy, self._views.side
+        for _ in range(50):
+            loaded = self._load(int(rng.choice(len(self._pictures), p=self._chances)))
+            source = loaded.source(policy.unlabelled, rng)
+            if source is None:
+                continue
+            region, valid = source.draw(rng)
+            if not region.any():
+                continue
+            crop = choose_crop(region, self._views, rng)
+            seen = [_cut_pair(region, valid, crop, side)]
+            for _ in range(3 * policy.objects):
+                if len(seen) == policy.objects:
+                    break
+                source = loaded.source(policy.unlabelled, rng) or source
+                seen.append(_cut_pair(*source.draw(rng), crop, side))
+                if not self._fits(*seen[-1]):
+                    seen.pop()
+            if not self._fits(*seen[0]):
+                continue
+            seen = [seen[i % len(seen)] for i in range(policy.objects)]
+            image = recolour(cut(loaded.image, crop, side), self._views, rng)
+            flip = slice(None, None, -1 if rng.random() < self._views.mirrored else 1)
+            truths, valids = np.stack([t for t, _ in seen]), np.stack([v for _, v in seen])
+            return image[:, flip], truths[:, :, flip], valids[:, :, flip]
+        raise RuntimeError("fifty pictures in a row showed no object of a usable size; check the masks")
+
+    def _fits(self, truth: Bools, valid: Bools) -> bool:
+        """Whether the object is neither too small nor the whole view."""
+        share = float(truth.sum()) / max(1, int(valid.sum()))
+        return self._policy.smallest <= share <= self._policy.largest
+
+    def _load(self, index: int) -> _Loaded:
+        with self._lock:
+            found = self._loaded.pop(index, None)
+            if found is not None:
+                self._loaded[index] = found  # the dict's order is that of use
+        if found is None:
+            picture = self._pictures[index]
+            image = picture.load()
+            height, width = image.shape[:2]
+            tree = self._trees.get(str(picture.image))
+            regions = picture.labelled(height, width) if self._supervised else None
+            found = _Loaded(image, regions, None if tree is None else TreeRegions(tree, height, width))
+            self._keep(index, found)
+        return found
+
+    def _keep(self, index: int, found: _Loaded) -> None:
+        with self._lock:
+            if index not in self._loaded:
+                self._loaded[index] = found
+                self._room -= found.nbytes
+            while self._room < 0:
+                self._room += self._loaded.pop(next(iter(self._loaded))).nbytes
+
+
+def _cut_pair(region: Bools, valid: Bools, crop: Crop, side: int) -> tuple[Bools, Bools]:
+    pair = cut_labels(region.astype(np.int32) + 2 * valid.astype(np.int32), crop, side)
+    counted = pair >= 2
+    return (pair % 2 == 1) & counted, counted

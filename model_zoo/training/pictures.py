@@ -1,0 +1,182 @@
+"""Folders of photographs to learn clicks from: object masks, region maps, or no labels at all.
+
+A folder holds ``images/`` and, for some or all of them by file stem, ``masks/`` (0 background, 1 object, 255 ignored;
+0 and 255 alone mean background and object) or ``regions/`` or ``ids/`` (region numbers). Beside ``ids/`` a
+``segments.csv`` (name, id, isthing, iscrowd) says which numbers are objects; others are background, 0 unlabelled.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model_zoo.errors import BadInput
+from model_zoo.training.region_tree import RegionTree
+
+Bools = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+IGNORED = 255
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+LONGEST = 1024  # pixels that are kept of larger photographs
+
+
+class Regions(Protocol):
+    """What may be asked for in one photograph."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
+        """A random object and the pixels that count, each (H, W) bool."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRegions:
+    """Region numbers (H, W); ``objects`` may be drawn, with ``merge`` as the chance to join a neighbour.
+
+    ignored: (H, W) bool pixels that do not count, or None.
+    """
+
+    labels: Labels
+    objects: tuple[int, ...]
+    ignored: Bools | None = None
+    merge: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
+        chosen = self.labels == int(rng.choice(self.objects))
+        if rng.random() < self.merge:
+            around = cv2.dilate(chosen.astype(np.uint8), np.ones((5, 5), dtype=np.uint8)).astype(bool)
+            others = np.unique(self.labels[around & ~chosen])
+            if len(others):
+                chosen |= self.labels == int(rng.choice(others))
+        valid = np.ones_like(chosen) if self.ignored is None else ~self.ignored
+        return chosen & valid, valid
+
+
+@dataclass(frozen=True, eq=False)
+class TreeRegions:
+    """Nodes of a region tree, drawn top-down (MIS); no labels needed."""
+
+    tree: RegionTree
+    height: int
+    width: int
+    smallest: float = 0.02
+
+    def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
+        node = self.tree.sample(rng, minimal_area=self.smallest)
+        return self.region(node), np.ones((self.height, self.width), dtype=np.bool_)
+
+    def region(self, node: int) -> Bools:
+        """A node at the size of the photograph, (height, width), its staircase smoothed."""
+        cells = self.tree.mask(node).astype(np.float32)
+        size = self.width, self.height
+        return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR) > 0.5)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photograph of a folder and where its labels lie; ``objects`` lists ids that are objects, if known."""
+
+    name: str
+    image: Path
+    masks: Path | None = None
+    regions: Path | None = None
+    objects: tuple[int, ...] | None = field(default=None)
+
+    def load(self) -> NDArray[np.uint8]:
+        """Upright RGB (H, W, 3), shrunk to a longer side of LONGEST; raises BadInput."""
+        try:
+            with Image.open(self.image) as file:
+                upright = ImageOps.exif_transpose(file).convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise BadInput(
+                f"{self.image} cannot be read as an image: {error}; remove or replace it"
+            ) from error
+        upright.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+        return np.array(upright)
+
+    def labelled(self, height: int, width: int) -> Regions | None:
+        """Its labelled regions at the size of the loaded photograph, or None when it has none."""
+        if self.masks is not None:
+            return _object_mask(_read_labels(self.masks, height, width))
+        if self.regions is not None:
+            labels = _read_labels(self.regions, height, width)
+            numbers = self.objects if self.objects is not None else tuple(np.unique(labels).tolist())
+            counts = np.bincount(labels.ravel(), minlength=1)
+            large = tuple(n for n in numbers if n < len(counts) and counts[n] > 0.002 * labels.size)
+            return LabelRegions(labels, large, merge=0.0 if self.objects else 0.3) if large else None
+        return None
+
+
+def _read_labels(path: Path, height: int, width: int) -> Labels:
+    try:
+        with Image.open(path) as file:
+            labels = np.array(file)
+    except (OSError, UnidentifiedImageError) as error:
+        raise BadInput(f"{path} cannot be read as a label image: {error}; remove or replace it") from error
+    if labels.ndim != 2:
+        raise BadInput(f"{path} has shape {labels.shape}; expected one channel of numbers; convert it first")
+    resized = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.int32)
+
+
+def _object_mask(labels: Labels) -> LabelRegions | None:
+    values = set(np.unique(labels).tolist())
+    if values <= {0, IGNORED}:
+        labels = np.asarray(labels == IGNORED, dtype=np.int32)
+    if not (labels == 1).any():
+        return None
+    return LabelRegions(labels, (1,), labels == IGNORED)
+
+
+def list_pictures(folder: Path, excluded: Iterable[str] = ()) -> list[Picture]:
+    """The photographs of a folder sorted by name, without those excluded ("images/0952.jpg", by the path's end).
+
+    A folder without ``images/`` is taken as images alone. Raises BadInput when there are none.
+    """
+    if not folder.is_dir():
+        raise BadInput(
+            f"{folder} is no folder; expected one with images/ and perhaps masks/, regions/ or ids/"
+        )
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    skip = {tuple(Path(name).parts[-3:]) for name in excluded}
+    objects = _objects(folder / "segments.csv")
+    found = [
+        Picture(
+            path.stem,
+            path,
+            _beside(folder / "masks", path.stem),
+            _beside(folder / "regions", path.stem) or _beside(folder / "ids", path.stem),
+            objects.get(path.stem) if objects is not None else None,
+        )
+        for path in sorted(images.iterdir())
+        if path.suffix.lower() in SUFFIXES and not any(path.parts[-len(end) :] == end for end in skip)
+    ]
+    if not found:
+        raise BadInput(f"{images} holds no images; expected files ending in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _beside(folder: Path, stem: str) -> Path | None:
+    path = folder / f"{stem}.png"
+    return path if path.is_file() else None
+
+
+def _objects(path: Path) -> dict[str, tuple[int, ...]] | None:
+    """Image name -> numbers of its objects, or None without the file."""
+    if not path.is_file():
+        return None
+    chosen: dict[str, list[int]] = {}
+    with path.open(newline="") as stream:
+        rows: Sequence[dict[str, str]] = list(csv.DictReader(stream))
+    for row in rows:
+        numbers = chosen.setdefault(row["name"], [])
+        if row.get("isthing", "1") == "1" and row.get("iscrowd", "0") == "0":
+            numbers.append(int(row["id"]))
+    return {name: tuple(numbers) for name, numbers in chosen.items()}

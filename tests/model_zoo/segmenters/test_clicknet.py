@@ -1,0 +1,158 @@
+"""What clicknet does around its network: views, states, starting masks. The network here has random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model_zoo.prompt import Box, Click, Prompt, Stroke
+from model_zoo.segmenters.clicknet import ClickNetParameters, ClickNetSegmenter, ClickNetState
+from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork, Logits, Pyramid
+from model_zoo.segmenters.fused import fuse_batch_norms
+from model_zoo.segmenters.zoom_in import Region, ZoomPolicy
+
+pytestmark = pytest.mark.unit
+HEIGHT, WIDTH = 120, 160
+SMALL = ClickNetShape(wide=16, middle=8, fine=8, finest=8, attention_blocks=1, heads=2)
+PARAMETERS = ClickNetParameters(whole_side=160, zoomed_side=96, zoom=ZoomPolicy(keep=0.3))
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+class Square(ClickNetwork):
+    """Answers with the pixels within 12 of a positive click or box, in pixels of the view; counts encodings."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        self.encoded: list[tuple[int, int]] = []
+        self.maps: list[torch.Tensor] = []
+
+    def embed(self, images: torch.Tensor) -> Pyramid:
+        self.encoded.append((images.shape[2], images.shape[3]))
+        return super().embed(images)
+
+    def decode(self, pyramid: Pyramid, maps: torch.Tensor, index: torch.Tensor | None = None) -> Logits:  # noqa: ARG002
+        self.maps.append(maps)
+        near = torch.nn.functional.max_pool2d(maps[:, :1] + maps[:, 3:], 25, 1, 12)
+        fine = torch.nn.functional.avg_pool2d(near * 8 - 4, 2)
+        return Logits(fine, fine)
+
+
+@pytest.fixture
+def square() -> Square:
+    torch.manual_seed(0)
+    return Square()
+
+
+def segmenter(network: ClickNetwork) -> ClickNetSegmenter:
+    return ClickNetSegmenter("clicknet", network, "digest", parameters=PARAMETERS)
+
+
+def test_the_first_click_uses_the_whole_image_and_later_ones_its_surroundings(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    assert square.encoded == [(128, 160)]
+    first = model.decode(embedding, Prompt((Click(60.5, 40.5),)))
+    assert len(square.encoded) == 1
+    assert isinstance(first.state, ClickNetState)
+    assert first.state.view.region == Region(0, 0, HEIGHT, WIDTH)
+    clicks = (Click(60.5, 40.5), Click(62.5, 44.5))
+    second = model.decode(embedding, Prompt(clicks), first.state)
+    region = second.state.view.region
+    assert len(square.encoded) == 2
+    assert region.holds(clicks[0])
+    assert region.width < WIDTH / 2
+    third = model.decode(embedding, Prompt((*clicks, Click(61.5, 42.5))), second.state)
+    assert third.state.view is second.state.view
+    assert len(square.encoded) == 2, "the same surroundings are not encoded again"
+
+
+def test_a_click_outside_the_surroundings_moves_them(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    clicks: tuple[Click, ...] = (Click(60.5, 40.5), Click(62.5, 44.5))
+    state = model.decode(embedding, Prompt(clicks[:1])).state
+    state = model.decode(embedding, Prompt(clicks), state).state
+    clicks = (*clicks, Click(62.5, 90.5))
+    moved = model.decode(embedding, Prompt(clicks), state)
+    assert all(moved.state.view.region.holds(click) for click in clicks)
+    assert moved.logits[62, 90] > 0
+
+
+def test_the_earlier_mask_is_seen_where_it_was(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    first = model.decode(embedding, Prompt((Click(60.5, 40.5),)))
+    second = model.decode(embedding, Prompt((Click(60.5, 40.5), Click(62.5, 44.5))), first.state)
+    view = second.state.view
+    shown = square.maps[-1][0, 2].numpy()
+    rows, cols = np.nonzero(shown > 0.5)
+    scale = view.region.height / view.height, view.region.width / view.width
+    centre = (
+        (rows.mean() + 0.5) * scale[0] + view.region.top,
+        (cols.mean() + 0.5) * scale[1] + view.region.left,
+    )
+    wanted_rows, wanted_cols = np.nonzero(first.logits > 0)
+    assert centre == pytest.approx((wanted_rows.mean() + 0.5, wanted_cols.mean() + 0.5), abs=1.0)
+    area = len(rows) * scale[0] * scale[1]
+    assert area == pytest.approx((first.logits > 0).sum(), rel=0.1)
+
+
+def test_the_answer_lies_where_the_click_was_in_a_zoomed_view(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    state = model.decode(embedding, Prompt((Click(60.5, 40.5),))).state
+    zoomed = model.decode(embedding, Prompt((Click(60.5, 40.5), Click(60.5, 41.5))), state)
+    rows, cols = np.nonzero(zoomed.logits > 0)
+    assert (rows.mean() + 0.5, cols.mean() + 0.5) == pytest.approx((60.5, 41.0), abs=1.0)
+
+
+def test_a_mask_to_start_from_is_the_earlier_answer(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    start = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    start[40:80, 60:100] = True
+    mask = model.decode(embedding, Prompt((Click(60, 80),), mask=start))
+    assert square.maps[-1][0, 2].max() > 0.9
+    assert mask.state.view.region.width < WIDTH
+
+
+def test_boxes_and_strokes_reach_the_network(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    model.decode(embedding, Prompt(box=Box(30, 40, 60, 80)))
+    inside = square.maps[-1][0, 3]
+    assert inside.sum() == pytest.approx(round(30 * 128 / 120) * 40, rel=0.05)
+    stroke = Stroke(((30.0, 40.0), (30.0, 90.0)), True, 3.0)
+    model.decode(embedding, Prompt(strokes=(stroke,)))
+    assert square.maps[-1][0, 0].sum() > 50 * 8
+
+
+def test_folding_batch_norms_changes_nothing() -> None:
+    torch.manual_seed(1)
+    network = ClickNetwork(SMALL)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    network.eval()
+    images, maps = torch.rand(1, 3, 64, 96), torch.rand(1, 4, 64, 96)
+    with torch.no_grad():
+        expected = network(images, maps).fine
+        fuse_batch_norms(network)
+        got = network(images, maps).fine
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    assert torch.allclose(got, expected, atol=1e-4)
+    assert expected.std() > 1e-3
+
+
+def test_an_object_of_several_prompts_is_decoded_as_if_alone() -> None:
+    torch.manual_seed(2)
+    network = ClickNetwork(SMALL).eval()
+    images, maps = torch.rand(2, 3, 64, 64), torch.rand(3, 4, 64, 64)
+    index = torch.tensor([0, 0, 1])
+    with torch.no_grad():
+        together = network(images, maps, index).fine
+        alone = [network(images[i : i + 1], maps[n : n + 1]).fine for n, i in enumerate(index.tolist())]
+    assert together.shape == (3, 1, 32, 32)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_zoo.training.batches import Batch, BatchMaker, BatchPolicy
+from model_zoo.training.pictures import list_pictures
+from model_zoo.training.region_tree import RegionTree, build_tree
+from model_zoo.training.views import ViewPolicy
+from tests.model_zoo.training.toys import SIDE, disk_maker, write_disks
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_disks(tmp_path / "disks")
+
+
+def same(one: Batch, two: Batch) -> bool:
+    pairs = ((one.images, two.images), (one.truth, two.truth), (one.valid, two.valid))
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def halves() -> RegionTree:
+    """A tree of 8x8 cells whose first split is left against right."""
+    features = np.zeros((8, 8, 1), dtype=np.float32)
+    features[:, 4:] = 1.0
+    return build_tree(features)
+
+
+def test_shapes_and_sizes(folder: Path) -> None:
+    batch = disk_maker(folder).make(0)
+    assert batch.images.shape == (2, SIDE, SIDE, 3)
+    assert batch.truth.shape == batch.valid.shape == (4, SIDE, SIDE)
+    assert not (batch.truth & ~batch.valid).any()
+    shares = batch.truth.mean(axis=(1, 2))
+    assert ((shares > 0.002) & (shares < 0.95)).all()
+
+
+def test_a_number_and_a_seed_make_a_batch_whatever_came_before(folder: Path) -> None:
+    one, two = disk_maker(folder), disk_maker(folder)
+    for number in (5, 0, 1):
+        one.make(number)
+    assert same(one.make(2), two.make(2))
+    assert not same(two.make(2), two.make(3))
+    assert not same(two.make(2), disk_maker(folder, seed=1).make(2))
+
+
+def test_the_stream_is_the_numbers_in_order_with_their_stride(folder: Path) -> None:
+    maker = disk_maker(folder)
+    stream = maker.stream(1, stride=2)
+    for number in (1, 3, 5, 7, 9):
+        assert same(next(stream), maker.make(number))
+    stream.close()
+
+
+def test_the_image_shows_what_the_truth_says(folder: Path) -> None:
+    batch = disk_maker(folder).make(1)
+    for number, truth in enumerate(batch.truth):
+        image = batch.images[number // 2].astype(float).mean(axis=2)
+        assert image[truth].mean() > image[~truth].mean() + 30
+
+
+def test_a_small_cache_changes_nothing(folder: Path) -> None:
+    pictures = [(picture, 1.0) for picture in list_pictures(folder)]
+
+    def maker(room: int) -> BatchMaker:
+        views, policy = ViewPolicy(side=SIDE), BatchPolicy(views=2, objects=1)
+        return BatchMaker(pictures, {}, views=views, policy=policy, seed=0, cache_bytes=room)
+
+    cramped = maker(1)
+    assert [same(cramped.make(n), maker(1 << 30).make(n)) for n in range(3)] == [True] * 3
+    assert not cramped._loaded
+
+
+def test_weights_choose_among_the_photographs(folder: Path) -> None:
+    first, *others = list_pictures(folder)
+    maker = BatchMaker(
+        [(first, 1.0), *((picture, 0.0) for picture in others)],
+        {},
+        views=ViewPolicy(side=SIDE),
+        policy=BatchPolicy(views=8, objects=1),
+        seed=0,
+    )
+    maker.make(0)
+    assert set(maker._loaded) == {0}
+
+
+def test_without_supervision_trees_alone_are_drawn_from(folder: Path) -> None:
+    first, *_ = list_pictures(folder)
+    maker = BatchMaker(
+        [(first, 1.0)],
+        {str(first.image): halves()},
+        views=ViewPolicy(side=SIDE, zoomed=0.0, long_side=(64.0, 64.0), mirrored=0.0),
+        policy=BatchPolicy(views=6, objects=1),
+        seed=0,
+        supervised=False,
+    )
+    disk = first.labelled(SIDE, SIDE)
+    assert disk is not None
+    truth = maker.make(0).truth
+    assert not any(np.array_equal(one, disk.draw(np.random.default_rng(0))[0]) for one in truth)
+    assert any(one[:, :30].all() and not one[:, 34:].any() for one in truth)
+
+
+def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> None:
+    pictures = [(picture, 1.0) for picture in list_pictures(folder)]
+    views, policy = ViewPolicy(side=SIDE), BatchPolicy()
+    maker = BatchMaker(pictures, {}, views=views, policy=policy, seed=0, supervised=False)
+    with pytest.raises(RuntimeError, match="check the masks"):
+        maker.make(0)
