@@ -43,10 +43,19 @@ class Decoder:
         return found
 
     def warm_up(self, name: str) -> None:
-        """Build the segmenter and run it once: the first call of a network costs many times the second."""
+        """Build the segmenter and run it once: the first call of a network costs many times the second.
+
+        What looks at earlier masks is run once more, from the mask of a small object: it may zoom in to that, as it
+        does at second clicks, and look at a view of another size.
+        """
         segmenter = self.segmenter(name)
+        clicks = (Click(32, 32),)
         embedding = segmenter.encode(np.zeros((64, 64, 3), dtype=np.uint8))
-        segmenter.decode(embedding, Prompt(clicks=(Click(32, 32),)))
+        segmenter.decode(embedding, Prompt(clicks))
+        if segmenter.stateful:
+            small = np.zeros((64, 64), dtype=np.bool_)
+            small[24:40, 24:40] = True
+            segmenter.decode(embedding, Prompt(clicks, mask=small))
 
     def embed(self, name: str, image: UprightImage) -> Embedding:
         """The image's embedding, from the cache where it is."""

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
-    segmenter: str = "gp-lite0"
+    segmenter: str = "clicknet"
     polygon_over_pixels: int = Field(4_000_000, ge=0)
     embedding_cache_mb: int = Field(512, ge=1)
 

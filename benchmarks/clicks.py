@@ -69,7 +69,7 @@ def run(segmenter: str, images: int, clicks_each: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--segmenter", nargs="+", default=["gp-lite0"])
+    parser.add_argument("--segmenter", nargs="+", default=["clicknet"])
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--clicks", type=int, default=8)
     chosen = parser.parse_args()

@@ -2,8 +2,9 @@
 
 In Label Studio 1.23 the ring is a suggestion like the mask: the next answer replaces it, and rejecting removes it.
 Accepting would make it a region of the annotation; marked ``dynamic``, as smart clicks are, it is deleted together
-with them instead (``acceptAllSuggestions`` in the editor's Annotation.js). Where it stays all the same, `labels` and
-`prompts` pass it over.
+with them instead (``acceptAllSuggestions`` in the editor's Annotation.js); at the tick, though not with auto-accept,
+that deletion sends one more request, without any region. Where the ring stays all the same, `labels` and `prompts`
+pass it over.
 """
 
 from __future__ import annotations

@@ -113,13 +113,13 @@ def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
     For names given by whoever runs ClickPick, never for those of labelling configs, which others write: a file is
     read. Raises BadInput, too, for models that read no files.
     """
-    from model_zoo.segmenters.clicknet import open_clicknet  # noqa: PLC0415 - as above
-    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415
+    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415 - as above
+    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
 
     model, colon, file = name.removesuffix(GP_SUFFIX).partition(":")
     if not colon:
         return create_segmenter(name, device)
-    segmenter = open_clicknet(model, Path(file), device)
+    segmenter = find_trainable(model).open(model, Path(file), device)
     return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,22 +15,24 @@ from model_zoo.errors import BadInput
 
 if TYPE_CHECKING:
     from backend.commands.training_run import Outputs
-    from model_zoo.segmenters.clicknet_network import ClickNetwork
     from model_zoo.training.held_out import HeldOutRegion
     from model_zoo.training.trainer import ClickTrainer
 
 SMOOTHNESS = 1.0
 """Weight of the smoothness loss where regions alone teach. Not tuned: the paper's 10 belongs to its published code,
 which takes differences of logits; of probabilities, with truer colours, they mean something else."""
-ADAPTING_RATE = 3e-4
-"""Learning rate where training starts from trained weights: a fifth of the full one, so that minutes refine them."""
+ADAPTING = 0.2
+"""Share of the learning rates where training starts from trained weights, so that minutes refine them."""
 
 Steps = Annotated[int | None, typer.Option(min=1, help="train for so many steps")]
 Seed = Annotated[int, typer.Option(min=0, help="same seed, data and steps: same weights")]
 Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")]
 Views = Annotated[int, typer.Option(min=1, help="images of a batch")]
 Objects = Annotated[int, typer.Option(min=1, help="objects in each of them")]
-Side = Annotated[int, typer.Option(min=32, help="pixels of an image's side, a multiple of 32")]
+Side = Annotated[
+    int | None,
+    typer.Option(min=32, help="pixels of an image's side, a multiple of 32; 320, for gpcis-resnet50 256"),
+]
 
 
 def train_clicks(
@@ -43,28 +45,35 @@ def train_clicks(
     ],
     out: Annotated[Path, typer.Option(help="folder for checkpoint, log and weights")],
     exclude: Annotated[Path | None, typer.Option(help="file with images to leave out, one a line")] = None,
-    segmenter: Annotated[str, typer.Option(help="which to train")] = "clicknet",
+    segmenter: Annotated[
+        str,
+        typer.Option(
+            help="which to train: clicknet, clicknet-mis or gpcis-resnet50, whose trunk starts from timm's ImageNet "
+            "weights where an earlier download left them on this disk, else from random ones"
+        ),
+    ] = "clicknet",
     steps: Steps = None,
     minutes: Annotated[float | None, typer.Option(help="train for so many minutes")] = None,
     trees: Annotated[bool, typer.Option(help="also learn from regions found without labels (MIS)")] = True,
     masks: Annotated[bool, typer.Option(help="learn from the folders' masks and regions")] = True,
     init: Annotated[str, typer.Option(help="weights to start from: a .safetensors file or a name")] = "",
     trained_stages: Annotated[
-        int, typer.Option(min=0, max=7, help="last stages of the encoder to train")
+        int, typer.Option(min=0, max=7, help="last stages of clicknet's encoder to train")
     ] = 0,
     seed: Seed = 0,
     device: Device = "auto",
     views: Views = 4,
     objects: Objects = 3,
-    side: Side = 320,
+    side: Side = None,
 ) -> None:
     """Train a click model on folders of images with masks; resumes by itself; the last line is JSON."""
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
     from backend.commands.training_run import Outputs, expected_failures, grown_trees, joined  # noqa: PLC0415
-    from model_zoo.training.policy import TrainPolicy  # noqa: PLC0415
+    from model_zoo.training.recipes import find_recipe  # noqa: PLC0415
 
-    plan = Plan(segmenter, steps, minutes, seed, views, objects, side)
+    recipe = find_recipe(segmenter)
+    plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
     with expected_failures(), joined(device) as chosen:
         plan.check()
         if not (trees or masks):
@@ -79,8 +88,8 @@ def train_clicks(
         )
         trainer = make_trainer(
             plan,
-            TrainPolicy(steps=steps, minutes=minutes, seed=seed),
-            training_data.start_network(init, trained_stages, seed),
+            replace(recipe.policy, steps=steps, minutes=minutes, seed=seed),
+            training_data.start_network(segmenter, init, trained_stages, seed),
             pictures,
             grown,
             supervised=masks,
@@ -108,21 +117,22 @@ def pretrain(
     device: Device = "auto",
     views: Views = 4,
     objects: Objects = 3,
-    side: Side = 320,
+    side: Side = None,
 ) -> None:
     """Adapt a click model to images without labels (MIS) and measure it before and after; the last line is JSON."""
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
     from backend.commands.training_run import Outputs, expected_failures, grown_trees, joined  # noqa: PLC0415
     from model_zoo.training.held_out import draw_regions, keep_aside  # noqa: PLC0415
-    from model_zoo.training.policy import TrainPolicy  # noqa: PLC0415
+    from model_zoo.training.recipes import find_recipe, slower  # noqa: PLC0415
 
-    plan = Plan(segmenter, steps, minutes, seed, views, objects, side)
+    recipe = find_recipe(segmenter)
+    plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
     with expected_failures(), joined(device) as chosen:
         plan.check()
         outputs = Outputs(out, segmenter)
         outputs.make()
-        network = training_data.start_network("" if from_scratch else segmenter, 0, seed)
+        network = training_data.start_network(segmenter, "" if from_scratch else segmenter, 0, seed)
         pictures, lost = training_data.unlabelled(images, project, outputs)
         readable = [one for one in grown_trees(pictures, outputs, chosen) if one.tree is not None]
         skipped = lost + len(pictures) - len(readable)
@@ -130,10 +140,10 @@ def pretrain(
         learnt, kept = keep_aside(readable)
         asked = draw_regions(kept, regions)
         before = _score("before", segmenter, network, asked, chosen)
-        rate = TrainPolicy.rate if from_scratch else ADAPTING_RATE
+        policy = recipe.policy if from_scratch else slower(recipe.policy, ADAPTING)
         trainer = make_trainer(
             plan,
-            TrainPolicy(steps=steps, minutes=minutes, seed=seed, rate=rate, smoothness=SMOOTHNESS),
+            replace(policy, steps=steps, minutes=minutes, seed=seed, smoothness=SMOOTHNESS),
             network,
             [(one.picture, 1.0) for one in learnt],
             {str(one.picture.image): one.tree for one in learnt if one.tree is not None},
@@ -154,7 +164,7 @@ def _finish(
     trainer: ClickTrainer,
     outputs: Outputs,
     facts: dict[str, Any],
-    measure: Callable[[ClickNetwork], dict[str, Any]] = lambda _: {},
+    measure: Callable[[Any], dict[str, Any]] = lambda _: {},
 ) -> None:
     """Train; then the first process writes the weights and one line of JSON. Exit code 130 when it was stopped."""
     from backend.commands.training_run import INTERRUPTED, console, report, resume, train  # noqa: PLC0415 - as above
@@ -171,17 +181,17 @@ def _finish(
 
 
 def _score(
-    title: str, name: str, network: ClickNetwork, regions: Sequence[HeldOutRegion], device: str
+    title: str, name: str, network: Any, regions: Sequence[HeldOutRegion], device: str
 ) -> dict[str, Any]:
     """Clicks that a copy of the network needs for the regions; only in the first process."""
     from backend.commands.training_run import bars  # noqa: PLC0415 - as above
-    from model_zoo.segmenters.clicknet import ClickNetSegmenter  # noqa: PLC0415
+    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
     from model_zoo.training.held_out import score_regions  # noqa: PLC0415
     from model_zoo.training.processes import processes  # noqa: PLC0415
 
     if processes()[1] != 0:
         return {}
-    segmenter = ClickNetSegmenter(name, copy.deepcopy(network), "in training", device)
+    segmenter = find_trainable(name).wrap(name, copy.deepcopy(network), "in training", device)
     with bars(f"clicks {title}") as (progress, bar):
         scores = score_regions(
             segmenter, regions, lambda done: progress.update(bar, completed=done, total=len(regions))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from backend.commands.project_images import fetch_project
 from backend.commands.training_run import Outputs, bars
 from backend.settings import Settings
 from model_zoo.errors import BadInput
-from model_zoo.segmenters import clicknet_weights
-from model_zoo.segmenters.clicknet_network import ClickNetwork
+from model_zoo.segmenters.trainable import TRAINABLE, find_trainable
 from model_zoo.training.pictures import Picture, list_pictures
 from model_zoo.training.processes import first_alone
 from model_zoo.training.region_tree import RegionTree
@@ -65,19 +65,23 @@ def readable(grown: Sequence[Grown]) -> dict[str, RegionTree]:
     return {str(one.picture.image): one.tree for one in grown if one.tree is not None}
 
 
-def start_network(init: str, trained_stages: int, seed: int) -> ClickNetwork:
+def start_network(segmenter: str, init: str, trained_stages: int, seed: int) -> Any:
     """The network to start from: packaged weights by name, a file, or "" for the ImageNet encoder alone."""
+    family = find_trainable(segmenter)
+    if trained_stages and not family.staged:
+        raise BadInput(f"--trained-stages is {trained_stages}; all of {segmenter} is trained; leave it out")
     if not init:
-        return clicknet_weights.new_clicknet(trained_stages, seed)
-    packaged = clicknet_weights.TRAINABLE.get(init)
-    if packaged is not None:
-        network = clicknet_weights.load_clicknet(packaged)
+        return family.start(trained_stages, seed)
+    relatives = {name: other for name, other in TRAINABLE.items() if other.read is family.read}
+    if init in relatives:
+        network = relatives[init].packaged()
     elif Path(init).is_file():
-        network = clicknet_weights.read_clicknet(Path(init))
+        network = family.read(Path(init))
     else:
-        names = " or ".join(clicknet_weights.TRAINABLE)
+        names = " or ".join(relatives)
         raise BadInput(f"--init {init} is no file; expected one that train-clicks wrote, or {names}")
-    network.trained_stages = trained_stages
+    if family.staged:
+        network.trained_stages = trained_stages
     return network
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from backend.commands.training_data import data_digest
 from model_zoo.errors import BadInput
-from model_zoo.segmenters.clicknet_network import ClickNetwork
-from model_zoo.segmenters.clicknet_weights import find_trainable
+from model_zoo.segmenters.trainable import find_trainable
 from model_zoo.training.batches import BatchMaker, BatchPolicy
 from model_zoo.training.pictures import Picture
 from model_zoo.training.policy import TrainPolicy
 from model_zoo.training.processes import processes
+from model_zoo.training.recipes import find_recipe
 from model_zoo.training.region_tree import RegionTree
 from model_zoo.training.trainer import ClickTrainer
 from model_zoo.training.views import ViewPolicy
@@ -44,12 +44,18 @@ class Plan:
             raise BadInput(
                 f"--side is {self.side}; expected a multiple of 32, such as {self.side // 32 * 32}"
             )
+        fewest = find_recipe(self.segmenter).samples
+        if self.views * self.objects < fewest:
+            raise BadInput(
+                f"--views {self.views} of --objects {self.objects} are fewer samples than {self.segmenter} needs "
+                f"in a batch; expected at least {fewest}"
+            )
 
 
 def make_trainer(
     plan: Plan,
     policy: TrainPolicy,
-    network: ClickNetwork,
+    network: Any,
     pictures: Sequence[tuple[Picture, float]],
     trees: Mapping[str, RegionTree],
     *,
@@ -77,4 +83,5 @@ def make_trainer(
         "smoothness": policy.smoothness,
         "processes": processes()[0],
     }
-    return ClickTrainer(network, maker, policy, device, settings=facts)
+    clicks = find_recipe(plan.segmenter).clicks
+    return ClickTrainer(network, maker, policy, device, clicks=clicks, settings=facts)

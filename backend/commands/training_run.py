@@ -159,10 +159,10 @@ def train(trainer: ClickTrainer, outputs: Outputs) -> bool:
 def report(trainer: ClickTrainer, outputs: Outputs, resumed_at: int) -> dict[str, Any]:
     """Write the averaged weights; what is known of the training, as JSON values."""
     from backend.machine import machine, versions  # noqa: PLC0415 - needed at the end only
-    from model_zoo.segmenters.clicknet_weights import save_clicknet  # noqa: PLC0415
+    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
     from model_zoo.weights import file_digest  # noqa: PLC0415
 
-    save_clicknet(trainer.averaged, outputs.weights)
+    find_trainable(outputs.name).save(trainer.averaged, outputs.weights)
     now = trainer.progress
     return {
         "segmenter": outputs.name,

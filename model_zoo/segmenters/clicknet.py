@@ -8,7 +8,6 @@ what it was trained on and how it measures is in docs/clicknet.md.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,16 +21,11 @@ from model_zoo.registry import register_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.click_maps import render
 from model_zoo.segmenters.clicknet_network import MULTIPLE, ClickNetwork, Pyramid
-from model_zoo.segmenters.clicknet_weights import (
-    CLICKNET,
-    CLICKNET_MIS,
-    find_trainable,
-    load_clicknet,
-    read_clicknet,
-)
+from model_zoo.segmenters.clicknet_weights import CLICKNET, CLICKNET_MIS, load_clicknet
 from model_zoo.segmenters.fused import fuse_batch_norms
+from model_zoo.segmenters.sharpen import sharpen
 from model_zoo.segmenters.zoom_in import Region, ZoomPolicy, next_region, object_region, whole
-from model_zoo.weights import WeightSpec, file_digest
+from model_zoo.weights import WeightSpec
 
 Floats = NDArray[np.float32]
 OUTSIDE = -6.0  # logit of what lies outside the region looked at
@@ -115,9 +109,8 @@ class ClickNetSegmenter(Segmenter):
         probability = np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)
         full = np.full(shape, OUTSIDE, dtype=np.float32)
         region = view.region
-        full[region.window] = cv2.resize(
-            logits, (region.width, region.height), interpolation=cv2.INTER_LINEAR
-        ).reshape(region.height, region.width)
+        crop = image.pixels[region.window]
+        full[region.window] = sharpen(logits, crop, (view.height, view.width))
         chosen = probability[probability > 0.5]
         score = float(chosen.mean()) if chosen.size else 0.0
         return Mask(full, score, None, ClickNetState(view, probability))
@@ -238,16 +231,6 @@ def _build(name: str, spec: WeightSpec, device: str) -> ClickNetSegmenter:
     network = load_clicknet(spec).eval()
     fuse_batch_norms(network)
     return ClickNetSegmenter(name, network, spec.sha256, device)
-
-
-def open_clicknet(model: str, path: Path, device: str = "cpu") -> ClickNetSegmenter:
-    """A segmenter of this family with the weights of a file that train-clicks or pretrain wrote.
-
-    Raises UnknownModel for other models, WeightsMissing for a file that is not there or holds something else.
-    """
-    find_trainable(model)
-    network = read_clicknet(path)
-    return ClickNetSegmenter(f"{model}:{path.name}", network, file_digest(path), device)
 
 
 @register_segmenter(

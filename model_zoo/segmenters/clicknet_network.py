@@ -47,6 +47,18 @@ class Logits(NamedTuple):
     fine: Tensor
     coarse: Tensor
 
+    @property
+    def answer(self) -> Tensor:
+        return self.fine
+
+    @property
+    def auxiliary(self) -> tuple[Tensor, ...]:
+        return (self.coarse,)
+
+    @property
+    def penalty(self) -> float:
+        return 0.0
+
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     padding = dilation * (kernel // 2)
@@ -226,12 +238,21 @@ class ClickNetwork(nn.Module):
         pyramid: Pyramid = self.neck(self.encoder(images * 2.0 - 1.0))
         return pyramid
 
-    def decode(self, pyramid: Pyramid, maps: Tensor, index: Tensor | None = None) -> Logits:
+    def decode(
+        self,
+        pyramid: Pyramid,
+        maps: Tensor,
+        index: Tensor | None = None,
+        *,
+        clicks: object = (),  # noqa: ARG002 - for networks that need them as points; here the maps say all
+    ) -> Logits:
         """index: (N,) which image of the pyramid each prompt belongs to; None when they correspond."""
         if index is not None:
             pyramid = Pyramid(*(level[index] for level in pyramid))
         logits: Logits = self.decoder(pyramid, maps)
         return logits
 
-    def forward(self, images: Tensor, maps: Tensor, index: Tensor | None = None) -> Logits:
-        return self.decode(self.embed(images), maps, index)
+    def forward(
+        self, images: Tensor, maps: Tensor, index: Tensor | None = None, *, clicks: object = ()
+    ) -> Logits:
+        return self.decode(self.embed(images), maps, index, clicks=clicks)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from model_zoo.encoders import ENCODERS, match_in_order
-from model_zoo.errors import UnknownModel, WeightsMissing
+from model_zoo.errors import WeightsMissing
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.weights import WeightSpec, load_state, locate, verify
 
@@ -39,18 +39,6 @@ CLICKNET_MIS = WeightSpec(
     paper="Li et al., Multi-granularity Interaction Simulation, ICCV 2023 (regions)",
     package_path="pretrained/clicknet-mis.safetensors",
 )
-
-TRAINABLE = {spec.name: spec for spec in (CLICKNET, CLICKNET_MIS)}
-"""Segmenters that train-clicks and pretrain can train, and their packaged weights."""
-
-
-def find_trainable(name: str) -> WeightSpec:
-    """The packaged weights of a trainable segmenter; UnknownModel, naming those there are, for others."""
-    if name not in TRAINABLE:
-        raise UnknownModel(
-            f"segmenter {name!r} cannot be trained here; those that can are {', '.join(TRAINABLE)}"
-        )
-    return TRAINABLE[name]
 
 
 def encoder_state(encoder: str = "efficientnet-lite0") -> dict[str, torch.Tensor]:

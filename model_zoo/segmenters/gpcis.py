@@ -15,18 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
 from model_zoo.encoders import check_image
-from model_zoo.errors import WeightsMissing
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import register_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.click_maps import render
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
+from model_zoo.segmenters.gpcis_weights import read_gpcis
 from model_zoo.weights import file_digest
 
 Floats = NDArray[np.float32]
@@ -177,18 +175,8 @@ def _resample(values: Tensor, height: int, width: int) -> Tensor:
 
 
 def load_gpcis(path: Path, device: str = "cpu") -> Gpcis:
-    """The segmenter with trained weights (safetensors of GpcisNetwork); raises WeightsMissing."""
-    advice = "train them with: clickpick train-clicks --segmenter gpcis-resnet50"
-    if not path.is_file():
-        raise WeightsMissing(f"weights of gpcis-resnet50 not found ({path}); ClickPick ships none; {advice}")
-    network = GpcisNetwork()
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsMissing(
-            f"{path} does not hold the weights of gpcis-resnet50: {error}; {advice}"
-        ) from error
-    return Gpcis("gpcis-resnet50", network, file_digest(path), device)
+    """The segmenter with trained weights; raises WeightsMissing."""
+    return Gpcis("gpcis-resnet50", read_gpcis(path), file_digest(path), device)
 
 
 @register_segmenter(

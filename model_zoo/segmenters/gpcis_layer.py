@@ -47,6 +47,19 @@ class GpOutput:
     logits: Tensor
     vi: Tensor
 
+    @property
+    def answer(self) -> Tensor:
+        return self.logits
+
+    @property
+    def auxiliary(self) -> tuple[Tensor, ...]:
+        return ()
+
+    @property
+    def penalty(self) -> Tensor:
+        """What the objective adds to the segmentation loss of sigmoid(f)."""
+        return VI_WEIGHT * self.vi
+
 
 def points(clicks: Sequence[Sequence[Click]], height: int, width: int, device: torch.device) -> Points:
     """Clicks of each image, in pixels of the map; those outside it are left out (GPCIS drops them, too)."""
@@ -152,11 +165,6 @@ def solve(factor: Tensor, residual: Tensor) -> Tensor:
     """v = (K + eps I)^-1 residual: (n,) of residual's type."""
     solution = torch.cholesky_solve(residual[:, None].to(factor.dtype), factor)
     return solution[:, 0].to(residual.dtype)
-
-
-def total_loss(segmentation: Tensor, output: GpOutput) -> Tensor:
-    """The objective: the segmentation loss of sigmoid(f) plus a little of the variational term."""
-    return segmentation + VI_WEIGHT * output.vi
 
 
 def _gaussian(one: Tensor, two: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The network of GPCIS with its ResNet-50: image and prompt maps to per-pixel features, a GP layer to logits.
+"""The network of GPCIS, as published with a ResNet-50: image and prompts to per-pixel features, a GP layer to logits.
 
 Trunk: ResNet-50 with a stem of three convolutions, dilated to stride 8; prompt maps are added to the stem's output;
 decoder: DeepLabV3+. Zhou et al., Interactive Segmentation as Gaussian Process Classification, CVPR 2023; Chen et
@@ -23,24 +23,30 @@ from model_zoo.segmenters.gpcis_layer import GpLayer, GpOutput, points
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 SEEN = (PREVIOUS, POSITIVE, NEGATIVE)  # of the channels of click_maps
-STEM, SKIP, WIDE, DEEP = 128, 32, 256, 48  # channels
+TRUNK = "resnet50s"
+SKIP, WIDE, DEEP = 32, 256, 48  # channels
 RATES = (12, 24, 36)
 
 
 class DeepLab(nn.Module):
-    """DeepLabV3+ to stride 4, with something added to the output of its stem."""
+    """DeepLabV3+ to stride 4, with something added to the output of its stem, ``stem`` channels.
 
-    def __init__(self) -> None:
+    trunk: timm's name of a ResNet with a stem of three convolutions.
+    """
+
+    def __init__(self, trunk: str = TRUNK) -> None:
         super().__init__()
-        self.trunk: Any = timm.create_model(
-            "resnet50s", pretrained=False, output_stride=8, num_classes=0, zero_init_last=False
+        made: Any = timm.create_model(
+            trunk, pretrained=False, output_stride=8, num_classes=0, zero_init_last=False
         )
-        self.pyramid = _Pyramid(2048)
-        self.skip = _block(nn.Conv2d(256, SKIP, 1, bias=False))
+        self.trunk = made
+        self.stem, fine, *_, coarse = (int(level["num_chs"]) for level in made.feature_info)
+        self.pyramid = _Pyramid(coarse)
+        self.skip = _block(nn.Conv2d(fine, SKIP, 1, bias=False))
         self.head = nn.Sequential(_separable(WIDE + SKIP), _separable(WIDE), nn.Conv2d(WIDE, DEEP, 1))
 
     def forward(self, image: Tensor, beside_stem: Tensor) -> Tensor:
-        """image: (N, 3, S, S). beside_stem: (N, STEM, S / 2, S / 2). Returns (N, DEEP, S / 4, S / 4)."""
+        """image: (N, 3, S, S). beside_stem: (N, stem, S / 2, S / 2). Returns (N, DEEP, S / 4, S / 4)."""
         trunk = self.trunk
         stem = trunk.act1(trunk.bn1(trunk.conv1(image))) + beside_stem
         fine = trunk.layer1(trunk.maxpool(stem))
@@ -57,13 +63,14 @@ class GpcisNetwork(nn.Module):
     trains at a tenth of the learning rate.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trunk: str = TRUNK) -> None:
         super().__init__()
-        self.encoder = DeepLab()
+        self.trunk = trunk
+        self.encoder = DeepLab(trunk)
         self.side = nn.Sequential(
             nn.Conv2d(len(SEEN), 16, 3, stride=2, padding=1),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(16, STEM, 3, padding=1),
+            nn.Conv2d(16, self.encoder.stem, 3, padding=1),
         )
         self.side_scale = nn.Parameter(torch.tensor(0.05))
         self.gp = GpLayer(DEEP)

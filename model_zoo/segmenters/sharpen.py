@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 RADIUS = 3  # pixels of the view
-SMOOTHING = 1e-3  # variance of grey, in [0, 1], that counts as flat
-WORTH = 1.25  # enlargement from which on edges are worth following
+SMOOTHING = 1e-4  # variance of grey, in [0, 1], that counts as flat
 
 
 def sharpen(logits: Floats, crop: NDArray[np.uint8], view: tuple[int, int]) -> Floats:
@@ -23,8 +22,6 @@ def sharpen(logits: Floats, crop: NDArray[np.uint8], view: tuple[int, int]) -> F
     resolution at which the filter is fitted.
     """
     height, width = crop.shape[:2]
-    if max(height / view[0], width / view[1]) < WORTH:
-        return _resize(logits, (height, width))
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     guide = cv2.resize(grey, view[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
     values = _resize(logits, view)

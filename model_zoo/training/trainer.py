@@ -10,24 +10,24 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model_zoo.errors import BadInput
 from model_zoo.training.batches import Batch, BatchMaker
 from model_zoo.training.checkpoint import check_settings, load_checkpoint, save_checkpoint
+from model_zoo.training.click_model import Answer, ClickModel
 from model_zoo.training.click_simulation import ClickPolicy
 from model_zoo.training.losses import answer_loss, mean_iou, shrink
 from model_zoo.training.policy import Progress, TrainPolicy
 from model_zoo.training.processes import agree, data_parallel, processes
-from model_zoo.training.prompts import correct, first_maps
+from model_zoo.training.prompts import Prompts, correct, first_prompts
 from model_zoo.training.smoothness import smoothness_loss
 
 
@@ -44,12 +44,13 @@ class ClickTrainer:
         clicks: ClickPolicy | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """network: a module with ``embed`` and ``decode`` such as ClickNetwork. settings: plain values that a
-        checkpoint must agree with, so that no training goes on with another's data."""
+        """network: a module that is a ClickModel; its part ``encoder`` learns at a rate of its own. settings: plain
+        values that a checkpoint must agree with, so that no training goes on with another's data."""
         if policy.steps is None and policy.minutes is None:
             raise ValueError("neither steps nor minutes is given; training would never end")
         self.device = torch.device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last)
+        self._model = cast("ClickModel", self.network)
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.policy = policy
         self.clicks = clicks or ClickPolicy()
@@ -139,16 +140,17 @@ class ClickTrainer:
         rng = np.random.default_rng([self.policy.seed, self.step, processes()[1]])
         for group in self._optimiser.param_groups:
             group["lr"] = group["base"] * self._schedule()
-        maps = first_maps(batch, self.clicks, rng)
+        prompts = first_prompts(batch, self.clicks, rng)
         images = torch.from_numpy(batch.images).to(self.device).permute(0, 3, 1, 2).float() / 255.0
         images = images.contiguous(memory_format=torch.channels_last)
         index = torch.arange(len(batch.images), device=self.device)
-        index = index.repeat_interleave(len(maps) // len(batch.images))
-        self._correct(images, maps, index, batch, rng)
+        index = index.repeat_interleave(len(prompts.maps) // len(batch.images))
+        self._correct(images, prompts, index, batch, rng)
         self._optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
-            logits = self._parallel(images, torch.from_numpy(maps).to(self.device), index)
-        loss, iou = self._loss_of(logits, batch, images, index)
+        with self._chance(), self._autocast():
+            maps = torch.from_numpy(prompts.maps).to(self.device)
+            output = self._parallel(images, maps, index, clicks=prompts.clicks)
+        loss, iou = self._loss_of(output, batch, images, index)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self._optimiser.step()
@@ -160,7 +162,7 @@ class ClickTrainer:
     def _correct(
         self,
         images: Tensor,
-        maps: NDArray[np.float32],
+        prompts: Prompts,
         index: Tensor,
         batch: Batch,
         rng: np.random.Generator,
@@ -171,26 +173,26 @@ class ClickTrainer:
             return
         self.network.eval()
         with self._autocast():
-            pyramid = self.network.embed(images)
+            embedding = self._model.embed(images)
             for _ in range(rounds):
-                logits = self.network.decode(pyramid, torch.from_numpy(maps).to(self.device), index).fine
+                maps = torch.from_numpy(prompts.maps).to(self.device)
+                logits = self._model.decode(embedding, maps, index, clicks=prompts.clicks).answer
                 full = functional.interpolate(logits.float(), size=maps.shape[-2:], mode="bilinear")
-                correct(maps, torch.sigmoid(full)[:, 0].cpu().numpy(), batch, rng)
+                correct(prompts, torch.sigmoid(full)[:, 0].cpu().numpy(), batch, rng)
         self.network.train()
 
-    def _loss_of(self, logits: Any, batch: Batch, images: Tensor, index: Tensor) -> tuple[Tensor, float]:
+    def _loss_of(self, output: Answer, batch: Batch, images: Tensor, index: Tensor) -> tuple[Tensor, float]:
         truth, valid = (
             torch.from_numpy(masks).to(self.device).float()[:, None] for masks in (batch.truth, batch.valid)
         )
-        fine = logits.fine.float()
-        total = answer_loss(fine, truth, valid, self.policy.dice)
-        total = total + self.policy.coarse * answer_loss(
-            logits.coarse.float(), truth, valid, self.policy.dice
-        )
+        answer = output.answer.float()
+        total = answer_loss(answer, truth, valid, self.policy.dice) + output.penalty
+        for logits in output.auxiliary:
+            total = total + self.policy.coarse * answer_loss(logits.float(), truth, valid, self.policy.dice)
         if self.policy.smoothness > 0:
-            seen = shrink(images, fine)[index]  # shrunk once for all prompts of an image
-            total = total + self.policy.smoothness * smoothness_loss(torch.sigmoid(fine), seen)
-        return total, mean_iou(fine, truth, valid)
+            seen = shrink(images, answer)[index]  # shrunk once for all prompts of an image
+            total = total + self.policy.smoothness * smoothness_loss(torch.sigmoid(answer), seen)
+        return total, mean_iou(answer, truth, valid)
 
     def _schedule(self) -> float:
         """Factor of the rates: linear warm-up, then a cosine."""
@@ -206,6 +208,14 @@ class ClickTrainer:
             kept.lerp_(new, 1.0 - decay)
         for kept, new in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
             kept.copy_(new) if not kept.is_floating_point() else kept.lerp_(new, 1.0 - decay)
+
+    @contextmanager
+    def _chance(self) -> Iterator[None]:
+        """What a network draws itself follows from seed, step and process: a resumed training draws the same."""
+        seed = np.random.SeedSequence([self.policy.seed, self.step, processes()[1], 1])
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(seed.generate_state(1)[0]))
+            yield
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.policy.mixed_precision)

@@ -40,7 +40,7 @@ def run(settings: Settings) -> Run:
 def test_models_lists_what_there_is(run: Run) -> None:
     done = run("models")
     assert done.returncode == 0, done.stderr
-    for name in ("gp-lite0", "grabcut", "random-walker", "probe-lite0"):
+    for name in ("clicknet", "gp-lite0", "grabcut", "random-walker", "probe-lite0"):
         assert name in done.stdout
     assert "grabcut" not in run("models", "gp*").stdout
 

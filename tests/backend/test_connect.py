@@ -194,7 +194,10 @@ def test_useless_config_is_refused_with_a_repaired_one(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (render("click", ["road"], segmenter="gp-lite"), ['segmenter="gp-lite"', "gp-lite0, grabcut"]),
+        (
+            render("click", ["road"], segmenter="gp-lite"),
+            ['segmenter="gp-lite"', "gp-lite0, gpcis-resnet50, grabcut"],
+        ),
         (render("pixel", ["road"], learner="gp-lite0"), ['learner="gp-lite0"', "probe-lite0"]),
         (render("both", ["road"], segmenter="grabcut", learner="no"), ['learner="no"', "probe-lite0"]),
     ],

@@ -183,9 +183,9 @@ def test_config_problems_with_a_repaired_config(fake: FakeLabelStudio, backend: 
     [
         (
             {"segmenter": "gp-lite"},
-            "CLICKPICK_SEGMENTER=gp-lite: this segmenter is not known; known are gp-lite0",
+            "CLICKPICK_SEGMENTER=gp-lite: this segmenter is not known; known are clicknet",
         ),
-        ({"segmenter": "probe-lite0"}, "known are gp-lite0"),
+        ({"segmenter": "probe-lite0"}, "known are clicknet"),
         (
             {"learner": "gp-lite0"},
             "CLICKPICK_LEARNER=gp-lite0: this learner is not known; known are probe-lite0",

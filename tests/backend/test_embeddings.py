@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from backend import embeddings
 from backend.embeddings import Decoder
 from backend.images import UprightImage
 from model_zoo.prompt import Click, Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.segmenters.clicknet import ClickNetParameters, ClickNetSegmenter
+from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork, Pyramid
 
 pytestmark = pytest.mark.unit
 
@@ -94,3 +97,19 @@ def test_bytes_are_capped(counting: Counting) -> None:
     assert counting.encoded == 5, "the last one is kept"
     made.embed("counting", image(0))
     assert counting.encoded == 6, "the first one went"
+
+
+def test_warming_up_zooms_in_as_a_second_click_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ClickNetwork(ClickNetShape(wide=16, middle=8, fine=8, finest=8, attention_blocks=1, heads=2))
+    sizes = ClickNetParameters(whole_side=160, zoomed_side=96)
+    embed, seen = network.embed, []
+
+    def noting(images: Tensor) -> Pyramid:
+        seen.append(tuple(images.shape[2:]))
+        return embed(images)
+
+    monkeypatch.setattr(network, "embed", noting)
+    made = ClickNetSegmenter("clicknet", network, "digest", parameters=sizes)
+    monkeypatch.setattr(embeddings, "create_segmenter", lambda *_, **__: made)
+    decoder().warm_up("clicknet")
+    assert seen == [(160, 160), (96, 96)], "the whole image, then the object's surroundings"

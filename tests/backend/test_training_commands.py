@@ -22,8 +22,11 @@ from backend.model_check import NamedModel, check_models, models_of_settings
 from backend.settings import Settings
 from label_config import render
 from model_zoo.errors import BadInput, UnknownModel
+from model_zoo.registry import open_segmenter
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.segmenters.clicknet_weights import read_clicknet, save_clicknet
+from model_zoo.segmenters.gpcis_network import GpcisNetwork
+from model_zoo.segmenters.gpcis_weights import save_gpcis
 from model_zoo.training import tree_cache
 from model_zoo.training.trainer import ClickTrainer
 from tests.backend.conftest import jpeg
@@ -119,6 +122,27 @@ def test_a_checkpoint_of_other_settings_is_refused(folder: Path, tmp_path: Path,
     assert "seed was 0 and is 7; steps was 1 and is 2" in other.stderr
 
 
+def test_gpcis_is_trained_and_its_file_opened(folder: Path, tmp_path: Path) -> None:
+    start, out = tmp_path / "start.safetensors", tmp_path / "out"
+    save_gpcis(GpcisNetwork("resnet10t"), start)
+    gpcis = "--segmenter", "gpcis-resnet50"
+    found = line(train(folder, out, start, "--steps", 1, *gpcis))
+    assert (found["segmenter"], found["steps"]) == ("gpcis-resnet50", 1)
+    assert found["weights"] == str(out / "gpcis-resnet50.safetensors")
+    assert (
+        open_segmenter(f"gpcis-resnet50:{found['weights']}").name
+        == "gpcis-resnet50:gpcis-resnet50.safetensors"
+    )
+    for more, words in (
+        (("--trained-stages", 2), "all of gpcis-resnet50 is trained"),
+        (("--views", 1), "fewer samples than gpcis-resnet50 needs"),
+        (("--init", "clicknet"), "--init clicknet is no file"),
+    ):
+        refused = train(folder, tmp_path / "other", start, "--steps", 1, *gpcis, *more)
+        assert refused.exit_code == 2, refused.exception
+        assert words in refused.stderr
+
+
 def test_regions_of_trees_alone(folder: Path, tmp_path: Path, start: Path, quick_trees: None) -> None:
     found = line(train(folder, tmp_path / "out", start, "--steps", 1, "--trees", "--no-masks"))
     assert found["trees"] == 3
@@ -131,7 +155,7 @@ def test_pretrain_measures_before_and_after(
     monkeypatch.setattr(training_data, "start_network", lambda *_: read_clicknet(start))
     (folder / "images" / "broken.png").write_bytes(b"no image")
     result = call(
-        "pretrain", "--images", folder, "--out", tmp_path / "out", "--steps", 1, "--regions", 2, *TINY
+        "pretrain", "--images", folder, "--out", tmp_path / "out", "--steps", 1, "--regions", 1, *TINY
     )
     found = line(result)
     assert (found["images"], found["kept_aside"], found["skipped"]) == (2, 1, 1)

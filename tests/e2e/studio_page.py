@@ -118,9 +118,7 @@ class StudioPage:
         if switch.is_checked() != on:
             switch.locator("xpath=..").click()
         expect(switch).to_be_checked(checked=on)
-        bar = self.page.locator(".lsf-bottombar").bounding_box()
-        assert bar is not None
-        self.page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] - 4)
+        self._leave_switch()
 
     def point_of(self, row: float, col: float) -> tuple[float, float]:
         """Where (row, col) of the upright image is on the screen."""
@@ -151,6 +149,18 @@ class StudioPage:
         """The tick of the bottom bar."""
         self.page.get_by_test_id("bottombar-accept-suggestions-button").click()
         self.page.wait_for_function("() => Htx.annotationStore.selected.suggestions.size === 0")
+
+    def reject(self) -> None:
+        """The cross of the bottom bar."""
+        self.page.get_by_test_id("bottombar-reject-suggestions-button").click()
+        self.page.wait_for_function("() => Htx.annotationStore.selected.suggestions.size === 0")
+
+    def auto_accept(self) -> None:
+        """The switch beside the first one, which is there while nothing waits to be accepted."""
+        switch = self.page.get_by_test_id("bottombar-auto-accept-toggle")
+        switch.locator("xpath=..").click()
+        expect(switch).to_be_checked()
+        self._leave_switch()
 
     def submit(self, keys: str | None = None) -> dict[str, Any]:
         """The annotation as it was stored; with ``keys`` by keyboard. In the stream the next task follows."""
@@ -203,6 +213,12 @@ class StudioPage:
         path = self._screenshots / f"{name}.png"
         self.page.screenshot(path=path)
         return path
+
+    def _leave_switch(self) -> None:
+        """A click on the empty part of the bottom bar gives the keyboard back to the editor."""
+        bar = self.page.locator(".lsf-bottombar").bounding_box()
+        assert bar is not None
+        self.page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] - 4)
 
     def _visible_point(self, row: float, col: float) -> tuple[float, float]:
         x, y = self.point_of(row, col)

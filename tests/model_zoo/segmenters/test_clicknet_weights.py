@@ -14,8 +14,6 @@ from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.segmenters.clicknet_weights import (
-    CLICKNET,
-    find_trainable,
     new_clicknet,
     read_clicknet,
     save_clicknet,
@@ -116,12 +114,6 @@ def test_files_are_opened_only_where_they_are_asked_for(file: Path) -> None:
 def test_others_do_not_see_the_folder() -> None:
     assert public_name("clicknet:/home/me/mine.safetensors+gp") == "clicknet:mine.safetensors+gp"
     assert public_name("clicknet+gp") == "clicknet+gp"
-
-
-def test_trainable_segmenters_by_name() -> None:
-    assert find_trainable("clicknet") is CLICKNET
-    with pytest.raises(UnknownModel, match="clicknet, clicknet-mis"):
-        find_trainable("gp-lite0")
 
 
 @pytest.mark.weights

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model_zoo.training.batches import Batch, BatchMaker, BatchPolicy
-from model_zoo.training.pictures import list_pictures
-from model_zoo.training.region_tree import RegionTree, build_tree
+from model_zoo.training.pictures import TreeRegions, list_pictures
+from model_zoo.training.region_tree import build_tree
 from model_zoo.training.views import ViewPolicy
 from tests.model_zoo.training.toys import SIDE, disk_maker, write_disks
 
@@ -22,13 +22,6 @@ def folder(tmp_path: Path) -> Path:
 def same(one: Batch, two: Batch) -> bool:
     pairs = ((one.images, two.images), (one.truth, two.truth), (one.valid, two.valid))
     return all(np.array_equal(a, b) for a, b in pairs)
-
-
-def halves() -> RegionTree:
-    """A tree of 8x8 cells whose first split is left against right."""
-    features = np.zeros((8, 8, 1), dtype=np.float32)
-    features[:, 4:] = 1.0
-    return build_tree(features)
 
 
 def test_shapes_and_sizes(folder: Path) -> None:
@@ -91,19 +84,21 @@ def test_weights_choose_among_the_photographs(folder: Path) -> None:
 
 def test_without_supervision_trees_alone_are_drawn_from(folder: Path) -> None:
     first, *_ = list_pictures(folder)
+    features = np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32)
+    tree = build_tree(features)
     maker = BatchMaker(
         [(first, 1.0)],
-        {str(first.image): halves()},
+        {str(first.image): tree},
         views=ViewPolicy(side=SIDE, zoomed=0.0, long_side=(64.0, 64.0), mirrored=0.0),
         policy=BatchPolicy(views=6, objects=1),
         seed=0,
         supervised=False,
     )
-    disk = first.labelled(SIDE, SIDE)
-    assert disk is not None
+    regions = TreeRegions(tree, SIDE, SIDE)
+    nodes = {regions.region(node).tobytes() for node in range(tree.root + 1)}
     truth = maker.make(0).truth
-    assert not any(np.array_equal(one, disk.draw(np.random.default_rng(0))[0]) for one in truth)
-    assert any(one[:, :30].all() and not one[:, 34:].any() for one in truth)
+    assert all(one.tobytes() in nodes for one in truth)
+    assert len({one.tobytes() for one in truth}) > 1
 
 
 def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> None:

@@ -54,7 +54,7 @@ def test_nothing_but_tensors_and_plain_values_is_unpickled(tmp_path: Path) -> No
     torch.save({"path": Path("x")}, path)
     with pytest.raises(BadInput, match="cannot be read"):
         load_checkpoint(path)
-    path.write_bytes(pickle.dumps({"step": print}))
+    path.write_bytes(pickle.dumps({"step": print}, protocol=2))
     with pytest.raises(BadInput, match="cannot be read"):
         load_checkpoint(path)
 

@@ -36,10 +36,10 @@ def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
     return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
 
-def test_forty_steps_teach_a_toy(folder: Path) -> None:
-    made = trainer(folder, steps=40, corrections=1)
+def test_eighty_steps_teach_a_toy(folder: Path) -> None:
+    made = trainer(folder, steps=80, corrections=1)
     seen = list(made.run())
-    assert [now.step for now in seen] == list(range(1, 41))
+    assert [now.step for now in seen] == list(range(1, 81))
     assert seen[-1].done == 1.0
     batch = disk_maker(folder, seed=9).make(0)
     fresh = trainer(folder, rate=0.0)

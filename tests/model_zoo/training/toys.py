@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from model_zoo.segmenters.clicknet_network import Logits
 from model_zoo.training.batches import BatchMaker, BatchPolicy
+from model_zoo.training.click_model import Clicks
 from model_zoo.training.pictures import list_pictures
 from model_zoo.training.views import ViewPolicy
 
@@ -61,10 +62,11 @@ class ToyNetwork(nn.Module):
         features: Tensor = self.neck(self.encoder(images))
         return features
 
-    def decode(self, features: Tensor, maps: Tensor, index: Tensor) -> Logits:
+    def decode(self, features: Tensor, maps: Tensor, index: Tensor, *, clicks: Clicks) -> Logits:
+        self.clicks = clicks
         seen = torch.cat((features[index], functional.avg_pool2d(maps, 2)), dim=1)
         fine = self.decoder(seen)
         return Logits(fine, functional.avg_pool2d(fine, 2))
 
-    def forward(self, images: Tensor, maps: Tensor, index: Tensor) -> Logits:
-        return self.decode(self.embed(images), maps, index)
+    def forward(self, images: Tensor, maps: Tensor, index: Tensor, *, clicks: Clicks) -> Logits:
+        return self.decode(self.embed(images), maps, index, clicks=clicks)
