@@ -27,7 +27,7 @@ from label_config import (
     hint_region,
     mask_regions,
 )
-from model_zoo.errors import BadInput, ModelZooError
+from model_zoo.errors import BadInput, ModelZooError, WeightsMissing
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import public_name
 from model_zoo.segmenters.repair import honour_clicks
@@ -100,6 +100,11 @@ class Segmenting:
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error
+        except WeightsMissing as error:
+            LOG.error("%s", error)  # names files of this server
+            raise ModelUnavailable(
+                f"segmenter {public_name(name)!r} has no weights on this server; its log says what is missing"
+            ) from error
         except ModelZooError as error:
             raise ModelUnavailable(str(error)) from error
 

@@ -70,9 +70,12 @@ def train_clicks(
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
     from backend.commands.training_run import Outputs, expected_failures, grown_trees, joined  # noqa: PLC0415
-    from model_zoo.training.recipes import find_recipe  # noqa: PLC0415
+    from model_zoo.training.recipes import find_recipe, slower  # noqa: PLC0415
 
     recipe = find_recipe(segmenter)
+    policy = slower(recipe.policy, ADAPTING) if init else recipe.policy
+    if not masks:
+        policy = replace(policy, smoothness=SMOOTHNESS)
     plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
     with expected_failures(), joined(device) as chosen:
         plan.check()
@@ -88,7 +91,7 @@ def train_clicks(
         )
         trainer = make_trainer(
             plan,
-            replace(recipe.policy, steps=steps, minutes=minutes, seed=seed),
+            replace(policy, steps=steps, minutes=minutes, seed=seed),
             training_data.start_network(segmenter, init, trained_stages, seed),
             pictures,
             grown,

@@ -40,6 +40,12 @@ def sources(data: Sequence[str], exclude: Path | None, labelled: bool) -> list[t
                 f"no image of {folder} has a mask or a region map of its name; add masks/, or leave out --no-trees"
             )
         found += [(picture, weight / len(pictures)) for picture in pictures]
+    before = sum(len(list_pictures(_weighted(text)[0])) for text in data) if names else 0
+    if names and not labelled and before == len(found):
+        raise BadInput(
+            f"none of the {len(names)} names in {exclude} is an image of the folders given; expected lines such as "
+            f"{found[0][0].image.parent.parent.name}/images/{found[0][0].image.name}"
+        )
     return found
 
 

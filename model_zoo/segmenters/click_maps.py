@@ -39,6 +39,8 @@ def draw_click(maps: Floats, row: float, col: float, positive: bool) -> None:
 
 def draw_stroke(maps: Floats, points: Sequence[tuple[float, float]], positive: bool) -> None:
     """Draw a polyline of (row, col) points as thick as a click."""
+    for row, col in points:
+        draw_click(maps, row, col, positive)
     channel = np.zeros(maps.shape[1:], dtype=np.uint8)
     path = np.array([[col - 0.5, row - 0.5] for row, col in points])
     cv2.polylines(channel, [path.round().astype(np.int32)], isClosed=False, color=1, thickness=2 * RADIUS)
@@ -46,12 +48,14 @@ def draw_stroke(maps: Floats, points: Sequence[tuple[float, float]], positive: b
 
 
 def draw_box(maps: Floats, box: Box) -> None:
-    """Set the pixels inside the box."""
-    rows, cols = (
-        slice(max(0, round(min(edges))), max(0, round(max(edges))))
-        for edges in ((box.top, box.bottom), (box.left, box.right))
-    )
-    maps[INSIDE, rows, cols] = 1.0
+    """Set the pixels inside the box, at least one row and one column of what lies within the map."""
+    spans = []
+    for side, edges in zip(maps.shape[1:], ((box.top, box.bottom), (box.left, box.right)), strict=True):
+        if max(edges) < 0 or min(edges) > side:
+            return
+        first = min(max(0, round(min(edges))), side - 1)
+        spans.append(slice(first, max(first + 1, round(max(edges)))))
+    maps[INSIDE, spans[0], spans[1]] = 1.0
 
 
 def render(

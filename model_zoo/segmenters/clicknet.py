@@ -123,8 +123,9 @@ class ClickNetSegmenter(Segmenter):
             return image.view
         zoom = self.parameters.zoom
         seen = earlier.view.region
-        found = object_region(earlier.probability, seen, prompt.clicks, shape, zoom)
-        region = next_region(seen, found, prompt.clicks, shape, zoom)
+        marked = _marked(prompt, shape)
+        found = object_region(earlier.probability, seen, marked, shape, zoom)
+        region = next_region(seen, found, marked, shape, zoom)
         for view in (earlier.view, image.view):
             if view.region == region:
                 return view
@@ -161,10 +162,22 @@ class ClickNetSegmenter(Segmenter):
             return np.asarray(logits[0, 0].float().cpu().numpy(), dtype=np.float32)
 
 
+def _marked(prompt: Prompt, shape: tuple[int, int]) -> list[Click]:
+    """Positive clicks and strokes and the corners of the box, within the image: what must stay in view."""
+    points = [(click.row, click.col) for click in prompt.clicks if click.positive]
+    points += [point for stroke in prompt.strokes if stroke.positive for point in stroke.points]
+    if (box := prompt.box) is not None:
+        points += [(box.top, box.left), (box.bottom, box.right)]
+    height, width = shape
+    return [Click(min(max(row, 0.0), height - 1e-3), min(max(col, 0.0), width - 1e-3)) for row, col in points]
+
+
 def _names_an_object(prompt: Prompt) -> bool:
     """Negative clicks and strokes alone say where nothing is."""
-    positive = any(click.positive for click in prompt.clicks) or any(s.positive for s in prompt.strokes)
-    return positive or prompt.box is not None or prompt.mask is not None
+    positive = any(click.positive for click in prompt.clicks)
+    positive = positive or any(stroke.positive and stroke.points for stroke in prompt.strokes)
+    started = prompt.mask is not None and bool(prompt.mask.any())
+    return positive or prompt.box is not None or started
 
 
 def _moved(prompt: Prompt, view: _View) -> Prompt:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 RADIUS = 3  # pixels of the view
+MEDIAN = 3  # pixels of the photograph
 SMOOTHING = 1e-4  # variance of grey, in [0, 1], that counts as flat
 
 
@@ -29,7 +30,9 @@ def sharpen(logits: Floats, crop: NDArray[np.uint8], view: tuple[int, int]) -> F
     slope = (_box(guide * values) - guide_mean * mean) / (_box(guide * guide) - guide_mean**2 + SMOOTHING)
     offset = mean - slope * guide_mean
     slope, offset = (_resize(_box(part), (height, width)) for part in (slope, offset))
-    return np.asarray(cv2.multiply(slope, grey, scale=1 / 255.0, dtype=cv2.CV_32F) + offset, dtype=np.float32)
+    fine = cv2.multiply(slope, grey, scale=1 / 255.0, dtype=cv2.CV_32F) + offset
+    # Texture leaves specks where the logit is near 0; the median takes them and keeps the edges.
+    return np.asarray(cv2.medianBlur(fine, MEDIAN), dtype=np.float32).reshape(height, width)
 
 
 def _box(values: Floats) -> Floats:

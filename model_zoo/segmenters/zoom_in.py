@@ -23,7 +23,7 @@ class ZoomPolicy:
     """expansion: of the object's box. smallest: side as a share of the image's longer side. keep: overlap with the
     earlier region from which on it is kept. whole: overlap with the image from which on it is not worth zooming."""
 
-    expansion: float = 1.4
+    expansion: float = 1.8
     smallest: float = 0.1
     keep: float = 0.5
     whole: float = 0.7

@@ -144,6 +144,7 @@ def list_pictures(folder: Path, excluded: Iterable[str] = ()) -> list[Picture]:
         raise BadInput(
             f"{folder} is no folder; expected one with images/ and perhaps masks/, regions/ or ids/"
         )
+    folder = folder.resolve()
     images = folder / "images" if (folder / "images").is_dir() else folder
     skip = {tuple(Path(name).parts[-3:]) for name in excluded}
     objects = _objects(folder / "segments.csv")

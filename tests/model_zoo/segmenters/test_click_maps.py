@@ -69,3 +69,10 @@ def test_a_box_is_its_inside_whichever_corner_comes_first() -> None:
 def test_the_earlier_mask_is_handed_on() -> None:
     previous = np.random.default_rng(0).random((40, 60)).astype(np.float32)
     assert np.array_equal(render(40, 60, previous=previous)[PREVIOUS], previous)
+
+
+def test_thin_boxes_and_single_dabs_leave_a_trace() -> None:
+    thin = render(40, 60, box=Box(20.1, 10, 20.4, 30))[INSIDE]
+    assert thin.sum() == 20
+    dab = render(40, 60, strokes=(Stroke(((20.5, 30.5),), True, 1.0),))
+    assert np.array_equal(dab, render(40, 60, clicks=(Click(20.5, 30.5),)))

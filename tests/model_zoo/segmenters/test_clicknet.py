@@ -156,3 +156,23 @@ def test_an_object_of_several_prompts_is_decoded_as_if_alone() -> None:
         alone = [network(images[i : i + 1], maps[n : n + 1]).fine for n, i in enumerate(index.tolist())]
     assert together.shape == (3, 1, 32, 32)
     assert torch.allclose(together, torch.cat(alone), atol=1e-4)
+
+
+def test_the_zoomed_view_keeps_box_and_strokes(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    box, stroke = Box(30, 20, 100, 60), Stroke(((60.0, 30.0), (60.0, 120.0)), True, 2.0)
+    small = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    small[60:70, 30:40] = True
+    for prompt in (Prompt((Click(65, 35),), box=box), Prompt((Click(65, 35),), strokes=(stroke,))):
+        first = model.decode(embedding, Prompt((Click(65, 35),), mask=small))
+        seen = model.decode(embedding, prompt, first.state).state.view.region
+        points = [(box.top, box.left), (box.bottom, box.right)] if prompt.box else stroke.points
+        assert all(seen.holds(Click(*point)) for point in points)
+
+
+def test_an_empty_mask_names_nothing(square: Square) -> None:
+    model = segmenter(square)
+    nothing = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    answer = model.decode(model.encode(IMAGE), Prompt((Click(5, 5, False),), mask=nothing))
+    assert not (answer.logits > 0).any()
