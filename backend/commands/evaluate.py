@@ -134,6 +134,8 @@ def _check_outputs(json_file: Path | None, plot: Path | None) -> None:
     for path in filter(None, (json_file, plot)):
         if not path.parent.is_dir():
             raise BadInput(f"{path} cannot be written: {path.parent} is no folder; make it first")
+        if path.is_dir():
+            raise BadInput(f"{path} cannot be written: it is a folder; give the name of a file in it")
     if plot is not None:
         from model_zoo.evaluation.plot import check_plot  # noqa: PLC0415 - each command imports what it needs
 

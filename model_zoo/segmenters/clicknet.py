@@ -215,16 +215,15 @@ def _transfer(state: ClickNetState, view: _View) -> Floats:
         size = view.width, view.height
         return np.asarray(cv2.resize(state.probability, size, interpolation=cv2.INTER_LINEAR))
     matrix = np.zeros((2, 3))
-    for axis, (o, n, length, whole_old, whole_new) in enumerate(
+    for axis, (shift, old_pixel, new_pixel) in enumerate(  # x, then y; sizes in pixels of the image
         (
-            (old.left, new.left, view.width, old.width / cols, new.width / view.width),
-            (old.top, new.top, view.height, old.height / rows, new.height / view.height),
+            (new.left - old.left, old.width / cols, new.width / view.width),
+            (new.top - old.top, old.height / rows, new.height / view.height),
         )
     ):
-        del length
-        scale = whole_new / whole_old  # earlier pixels per new pixel
+        scale = new_pixel / old_pixel
         matrix[axis, axis] = scale
-        matrix[axis, 2] = (n - o) / whole_old + 0.5 * scale - 0.5
+        matrix[axis, 2] = shift / old_pixel + 0.5 * scale - 0.5
     warped = cv2.warpAffine(
         state.probability,
         matrix,

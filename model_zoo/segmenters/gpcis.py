@@ -25,6 +25,7 @@ from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.click_maps import render
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
 from model_zoo.segmenters.gpcis_weights import read_gpcis
+from model_zoo.segmenters.zoom_in import Region, whole
 from model_zoo.weights import file_digest
 
 Floats = NDArray[np.float32]
@@ -33,24 +34,6 @@ SURE = 0.49  # probability from which a pixel belongs to the region
 EXPANSION, SMALLEST = 1.4, 10  # of the region around the object; pixels
 LIMIT = 12.0  # logits are cut off here
 WEIGHTS = Path(__file__).parent.parent / "pretrained" / "gpcis-resnet50.safetensors"
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of image pixels; bottom and right are exclusive."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +70,7 @@ class Gpcis(Segmenter):
         before = state if isinstance(state, _State) and len(prompt.clicks) > 1 else None
         region = _region(before, prompt, height, width)
         probability = self._answer(embedding.data, before, prompt, region)
-        window = logits[region.top : region.bottom, region.left : region.right]
+        window = logits[region.window]
         ratio = np.log(np.maximum(probability, 1e-9)) - np.log(np.maximum(1.0 - probability, 1e-9))
         window[:] = np.clip(ratio, -LIMIT, LIMIT)
         chosen = probability[window > 0]
@@ -98,7 +81,7 @@ class Gpcis(Segmenter):
         self, image: NDArray[np.uint8], before: _State | None, prompt: Prompt, region: Region
     ) -> Floats:
         """Probabilities (region.height, region.width)."""
-        crop = np.ascontiguousarray(image[region.top : region.bottom, region.left : region.right])
+        crop = np.ascontiguousarray(image[region.window])
         clicks = _clicks(prompt, (image.shape[0], image.shape[1]), region)
         previous = None if before is None else _resample(torch.from_numpy(_cut(before, region)), SIDE, SIDE)
         # The published maps measure from the corner of a pixel, click_maps from its centre.
@@ -121,9 +104,10 @@ class Gpcis(Segmenter):
 
 def _region(before: _State | None, prompt: Prompt, height: int, width: int) -> Region:
     """All of the image at first; then the object so far and its positive clicks, and room around them."""
-    if before is None or not (before.probability > SURE).any():
-        return Region(0, 0, height, width)
-    rows, cols = np.nonzero(before.probability > SURE)
+    found = None if before is None else before.probability > SURE
+    if before is None or found is None or not found.any():
+        return whole((height, width))
+    rows, cols = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     pixels = [click.pixel(height, width) for click in prompt.clicks if click.positive]
     edges = []
     for values, start, side, axis in (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.errors import BadInput
 from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
 from model_zoo.training.region_tree import RegionTree
 from model_zoo.training.views import Crop, ViewPolicy, choose_crop, cut, cut_labels, recolour
@@ -133,7 +134,7 @@ class BatchMaker:
             flip = slice(None, None, -1 if rng.random() < self._views.mirrored else 1)
             truths, valids = np.stack([t for t, _ in seen]), np.stack([v for _, v in seen])
             return image[:, flip], truths[:, :, flip], valids[:, :, flip]
-        raise RuntimeError("fifty pictures in a row showed no object of a usable size; check the masks")
+        raise BadInput("fifty pictures in a row showed no object of a usable size; check the masks")
 
     def _fits(self, truth: Bools, valid: Bools) -> bool:
         """Whether the object is neither too small nor the whole view."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_zoo.errors import BadInput
 from model_zoo.training.batches import Batch, BatchMaker, BatchPolicy
 from model_zoo.training.pictures import TreeRegions, list_pictures
 from model_zoo.training.region_tree import build_tree
@@ -105,5 +106,5 @@ def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> Non
     pictures = [(picture, 1.0) for picture in list_pictures(folder)]
     views, policy = ViewPolicy(side=SIDE), BatchPolicy()
     maker = BatchMaker(pictures, {}, views=views, policy=policy, seed=0, supervised=False)
-    with pytest.raises(RuntimeError, match="check the masks"):
+    with pytest.raises(BadInput, match="check the masks"):
         maker.make(0)
