@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.errors import BadInput
+from model_zoo.segmenters.zoom_in import Region
 from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
 from model_zoo.training.region_tree import RegionTree
-from model_zoo.training.views import Crop, ViewPolicy, choose_crop, cut, cut_labels, recolour
+from model_zoo.training.views import Shape, ViewPolicy, choose_view, cut, cut_labels, recolour
 
 
 @dataclass(frozen=True)
 class BatchPolicy:
     """How a batch is drawn. unlabelled: share of objects that are tree regions where a picture also has labels."""
 
-    views: int = 4
-    objects: int = 3
-    unlabelled: float = 0.15
+    views: int = 6
+    objects: int = 2
+    unlabelled: float = 0.08
     smallest: float = 0.002  # share of the view that an object covers at least
+    visible: float = 0.9  # share of an object that its view shows at least
     largest: float = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """images: (V, S, S, 3) uint8. truth, valid: (V * K, S, S) bool; sample n shows image n // K."""
+    """images: (V, H, W, 3) uint8. truth, valid: (V * K, H, W) bool; sample n shows image n // K."""
 
     images: NDArray[np.uint8]
     truth: Bools
@@ -84,7 +87,8 @@ class BatchMaker:
     def make(self, number: int) -> Batch:
         """Batch ``number`` of this seed."""
         rng = np.random.default_rng([self._seed, number])
-        views = [self._view(rng) for _ in range(self._policy.views)]
+        shape = self._views.shape(rng)
+        views = [self._view(shape, rng) for _ in range(self._policy.views)]
         return Batch(
             np.stack([image for image, _, _ in views]),
             np.concatenate([truth for _, truth, _ in views]),
@@ -107,39 +111,50 @@ class BatchMaker:
                 for future in waiting:
                     future.cancel()
 
-    def _view(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Bools, Bools]:
-        """(S, S, 3) image, (K, S, S) objects, (K, S, S) valid pixels."""
-        policy, side = self._policy, self._views.side
-        for _ in range(50):
+    def _view(self, shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Bools, Bools]:
+        """(H, W, 3) image, (K, H, W) objects, (K, H, W) valid pixels."""
+        for _ in range(100):
             loaded = self._load(int(rng.choice(len(self._pictures), p=self._chances)))
-            source = loaded.source(policy.unlabelled, rng)
+            source = loaded.source(self._policy.unlabelled, rng)
             if source is None:
                 continue
-            region, valid = source.draw(rng)
-            if not region.any():
+            first = source.draw(rng)
+            shown = choose_view(first[0], shape, self._views, rng) if first[0].any() else None
+            if shown is None or not self._fits(first, shown):
                 continue
-            crop = choose_crop(region, self._views, rng)
-            seen = [_cut_pair(region, valid, crop, side)]
-            for _ in range(3 * policy.objects):
-                if len(seen) == policy.objects:
-                    break
-                source = loaded.source(policy.unlabelled, rng) or source
-                seen.append(_cut_pair(*source.draw(rng), crop, side))
-                if not self._fits(*seen[-1]):
-                    seen.pop()
-            if not self._fits(*seen[0]):
-                continue
-            seen = [seen[i % len(seen)] for i in range(policy.objects)]
-            image = recolour(cut(loaded.image, crop, side), self._views, rng)
+            seen = self._cut_all(
+                [first, *islice(self._others(loaded, shown, rng), self._policy.objects - 1)], shown, shape
+            )
+            image = recolour(cut(loaded.image, shown, shape), self._views, rng)
             flip = slice(None, None, -1 if rng.random() < self._views.mirrored else 1)
             truths, valids = np.stack([t for t, _ in seen]), np.stack([v for _, v in seen])
             return image[:, flip], truths[:, :, flip], valids[:, :, flip]
-        raise BadInput("fifty pictures in a row showed no object of a usable size; check the masks")
+        raise BadInput("a hundred pictures in a row showed no object of a usable size; check the masks")
 
-    def _fits(self, truth: Bools, valid: Bools) -> bool:
-        """Whether the object is neither too small nor the whole view."""
-        share = float(truth.sum()) / max(1, int(valid.sum()))
-        return self._policy.smallest <= share <= self._policy.largest
+    def _others(
+        self, loaded: _Loaded, shown: Region, rng: np.random.Generator
+    ) -> Iterator[tuple[Bools, Bools]]:
+        """Further objects of the same view."""
+        for _ in range(3 * self._policy.objects):
+            source = loaded.source(self._policy.unlabelled, rng)
+            pair = None if source is None else source.draw(rng)
+            if pair is not None and self._fits(pair, shown):
+                yield pair
+
+    def _cut_all(
+        self, pairs: list[tuple[Bools, Bools]], shown: Region, shape: Shape
+    ) -> list[tuple[Bools, Bools]]:
+        """As many as the policy has objects, repeated where there are fewer."""
+        cut_out = [_cut_pair(*pair, shown, shape) for pair in pairs]
+        return [cut_out[i % len(cut_out)] for i in range(self._policy.objects)]
+
+    def _fits(self, pair: tuple[Bools, Bools], shown: Region) -> bool:
+        """Whether the view shows the object, neither too small in it nor all of it."""
+        region, valid = pair
+        visible = float(region[shown.window].sum())
+        share = visible / max(1, int(valid[shown.window].sum()))
+        small, large = self._policy.smallest, self._policy.largest
+        return small <= share <= large and visible >= self._policy.visible * float(region.sum())
 
     def _load(self, index: int) -> _Loaded:
         with self._lock:
@@ -165,7 +180,7 @@ class BatchMaker:
                 self._room += self._loaded.pop(next(iter(self._loaded))).nbytes
 
 
-def _cut_pair(region: Bools, valid: Bools, crop: Crop, side: int) -> tuple[Bools, Bools]:
-    pair = cut_labels(region.astype(np.int32) + 2 * valid.astype(np.int32), crop, side)
+def _cut_pair(region: Bools, valid: Bools, shown: Region, shape: Shape) -> tuple[Bools, Bools]:
+    pair = cut_labels(region.astype(np.int32) + 2 * valid.astype(np.int32), shown, shape)
     counted = pair >= 2
     return (pair % 2 == 1) & counted, counted

@@ -2,7 +2,8 @@
 
 A folder holds ``images/`` and, for some or all of them by file stem, ``masks/`` (0 background, 1 object, 255 ignored;
 0 and 255 alone mean background and object) or ``regions/`` or ``ids/`` (region numbers). Beside ``ids/`` a
-``segments.csv`` (name, id, isthing, iscrowd) says which numbers are objects; others are background, 0 unlabelled.
+``segments.csv`` (name, id, isthing, iscrowd) says which numbers are objects; others are background. There 0 is
+unlabelled and a crowd is many objects in one: such pixels do not count.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +22,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model_zoo.errors import BadInput
 from model_zoo.training.region_tree import RegionTree
+from model_zoo.training.salience import draw_salient, salience
 
 Bools = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 IGNORED = 255
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 LONGEST = 1024  # pixels that are kept of larger photographs
+SMALLEST = 0.002  # share of the photograph below which a region is not asked for
 
 
 class Regions(Protocol):
@@ -40,16 +44,17 @@ class Regions(Protocol):
 class LabelRegions:
     """Region numbers (H, W); ``objects`` may be drawn, with ``merge`` as the chance to join a neighbour.
 
-    ignored: (H, W) bool pixels that do not count, or None.
+    ignored: (H, W) bool pixels that do not count, or None. chances: of each object; None for equal ones.
     """
 
     labels: Labels
     objects: tuple[int, ...]
     ignored: Bools | None = None
     merge: float = 0.0
+    chances: tuple[float, ...] | None = None
 
     def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
-        chosen = self.labels == int(rng.choice(self.objects))
+        chosen = self.labels == int(rng.choice(self.objects, p=self.chances))
         if rng.random() < self.merge:
             around = cv2.dilate(chosen.astype(np.uint8), np.ones((5, 5), dtype=np.uint8)).astype(bool)
             others = np.unique(self.labels[around & ~chosen])
@@ -61,16 +66,20 @@ class LabelRegions:
 
 @dataclass(frozen=True, eq=False)
 class TreeRegions:
-    """Nodes of a region tree, drawn top-down (MIS); no labels needed."""
+    """Nodes of a region tree, drawn top-down (MIS), salient ones before others; no labels needed."""
 
     tree: RegionTree
     height: int
     width: int
-    smallest: float = 0.02
+    smallest: float = 0.05
 
     def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
-        node = self.tree.sample(rng, minimal_area=self.smallest)
+        node = draw_salient(self.tree, self._chances, rng, self.smallest)
         return self.region(node), np.ones((self.height, self.width), dtype=np.bool_)
+
+    @cached_property
+    def _chances(self) -> NDArray[np.float32]:
+        return salience(self.tree)
 
     def region(self, node: int) -> Bools:
         """A node at the size of the photograph, (height, width), its staircase smoothed."""
@@ -81,13 +90,15 @@ class TreeRegions:
 
 @dataclass(frozen=True)
 class Picture:
-    """One photograph of a folder and where its labels lie; ``objects`` lists ids that are objects, if known."""
+    """One photograph of a folder and where its labels lie; ``objects`` lists ids that are objects, if known, and
+    ``crowds`` those that are several."""
 
     name: str
     image: Path
     masks: Path | None = None
     regions: Path | None = None
     objects: tuple[int, ...] | None = field(default=None)
+    crowds: tuple[int, ...] = ()
 
     def load(self) -> NDArray[np.uint8]:
         """Upright RGB (H, W, 3), shrunk to a longer side of LONGEST; raises BadInput."""
@@ -107,11 +118,25 @@ class Picture:
             return _object_mask(_read_labels(self.masks, height, width))
         if self.regions is not None:
             labels = _read_labels(self.regions, height, width)
-            numbers = self.objects if self.objects is not None else tuple(np.unique(labels).tolist())
-            counts = np.bincount(labels.ravel(), minlength=1)
-            large = tuple(n for n in numbers if n < len(counts) and counts[n] > 0.002 * labels.size)
-            return LabelRegions(labels, large, merge=0.0 if self.objects else 0.3) if large else None
+            return (
+                _all_regions(labels) if self.objects is None else _listed(labels, self.objects, self.crowds)
+            )
         return None
+
+
+def _listed(labels: Labels, objects: tuple[int, ...], crowds: tuple[int, ...]) -> LabelRegions | None:
+    """Objects of a list, one as likely as another."""
+    counts = np.bincount(labels.ravel(), minlength=1)
+    large = tuple(n for n in objects if n < len(counts) and counts[n] > SMALLEST * labels.size)
+    return LabelRegions(labels, large, np.isin(labels, (0, *crowds))) if large else None
+
+
+def _all_regions(labels: Labels) -> LabelRegions | None:
+    """Regions of which nobody says whether they are objects: the larger the likelier."""
+    counts = np.bincount(labels.ravel(), minlength=1)
+    large = tuple(np.flatnonzero(counts > SMALLEST * labels.size).tolist())
+    shares = np.sqrt(counts[list(large)])
+    return LabelRegions(labels, large, merge=0.3, chances=tuple(shares / shares.sum())) if large else None
 
 
 def _read_labels(path: Path, height: int, width: int) -> Labels:
@@ -147,14 +172,14 @@ def list_pictures(folder: Path, excluded: Iterable[str] = ()) -> list[Picture]:
     folder = folder.resolve()
     images = folder / "images" if (folder / "images").is_dir() else folder
     skip = {tuple(Path(name).parts[-3:]) for name in excluded}
-    objects = _objects(folder / "segments.csv")
+    segments = _segments(folder / "segments.csv")
     found = [
         Picture(
             path.stem,
             path,
             _beside(folder / "masks", path.stem),
             _beside(folder / "regions", path.stem) or _beside(folder / "ids", path.stem),
-            objects.get(path.stem) if objects is not None else None,
+            *segments.get(path.stem, ()),
         )
         for path in sorted(images.iterdir())
         if path.suffix.lower() in SUFFIXES and not any(path.parts[-len(end) :] == end for end in skip)
@@ -169,15 +194,17 @@ def _beside(folder: Path, stem: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _objects(path: Path) -> dict[str, tuple[int, ...]] | None:
-    """Image name -> numbers of its objects, or None without the file."""
+def _segments(path: Path) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Image name -> numbers of its objects and of its crowds, for the images that the file lists."""
     if not path.is_file():
-        return None
-    chosen: dict[str, list[int]] = {}
+        return {}
     with path.open(newline="") as stream:
         rows: Sequence[dict[str, str]] = list(csv.DictReader(stream))
+    chosen: dict[str, tuple[list[int], list[int]]] = {row["name"]: ([], []) for row in rows}
     for row in rows:
-        numbers = chosen.setdefault(row["name"], [])
-        if row.get("isthing", "1") == "1" and row.get("iscrowd", "0") == "0":
-            numbers.append(int(row["id"]))
-    return {name: tuple(numbers) for name, numbers in chosen.items()}
+        objects, crowds = chosen[row["name"]]
+        if row.get("iscrowd", "0") != "0":
+            crowds.append(int(row["id"]))
+        elif row.get("isthing", "1") == "1":
+            objects.append(int(row["id"]))
+    return {name: (tuple(objects), tuple(crowds)) for name, (objects, crowds) in chosen.items()}

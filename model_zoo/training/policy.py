@@ -19,7 +19,12 @@ class TrainPolicy:
     weight_decay: float = 1e-3
     warm_up: int = 100  # steps
     last_rate: float = 0.01  # of the full rate, at the end of the cosine
-    corrections: int = 3  # at most, before the answer that is learnt from
+    corrections: tuple[float, ...] = (
+        0.4,
+        0.25,
+        0.2,
+        0.15,
+    )  # chances of 0, 1, ... before the answer learnt from
     average: float = 0.998  # decay of the averaged weights
     dice: float = 0.2
     coarse: float = 0.4  # weight of the auxiliary output

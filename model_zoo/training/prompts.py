@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,16 +59,23 @@ def _first(
     return maps, clicks
 
 
-def correct(prompts: Prompts, probabilities: Floats, batch: Batch, rng: np.random.Generator) -> None:
-    """Add to each sample, in place, one click on its largest error, and the mask that was wrong.
+def correct(
+    prompts: Prompts,
+    probabilities: Floats,
+    batch: Batch,
+    rng: np.random.Generator,
+    chosen: Sequence[int] | None = None,
+) -> None:
+    """Add to each chosen sample, in place, one click on its largest error, and the mask that was wrong.
 
-    probabilities: (N, S, S). Errors are looked for on every second pixel.
+    probabilities: (len(chosen), H, W). chosen: numbers of samples, None for all. Errors are looked for on every
+    second pixel.
     """
-    for sample, (truth, valid) in enumerate(zip(batch.truth, batch.valid, strict=True)):
-        predicted = probabilities[sample, ::2, ::2] > 0.5
-        click = correction(predicted, truth[::2, ::2], valid[::2, ::2], rng)
+    for place, sample in enumerate(range(len(prompts.maps)) if chosen is None else chosen):
+        truth, valid = batch.truth[sample, ::2, ::2], batch.valid[sample, ::2, ::2]
+        click = correction(probabilities[place, ::2, ::2] > 0.5, truth, valid, rng)
         if click is not None:
-            row, col = 2 * click.row, 2 * click.col
+            row, col = 2 * click.row - 0.5, 2 * click.col - 0.5  # the middle of the pixel that was looked at
             draw_click(prompts.maps[sample], row, col, click.positive)
             prompts.clicks[sample].append(Click(row, col, click.positive))
-    prompts.maps[:, PREVIOUS] = probabilities
+        prompts.maps[sample, PREVIOUS] = probabilities[place]

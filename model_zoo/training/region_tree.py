@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from sklearn.feature_extraction.image import grid_to_graph
 from model_zoo.errors import BadInput
 
 Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class RegionTree:
 
     children: (n - 1, 2) int32; the root is 2n - 2. parents: (2n - 1,) int32, -1 for the root. order: (n,) int32,
     the cells permuted so that node i holds order[start[i] : start[i] + size[i]]; start, size: (2n - 1,) int32.
+    separation: (2n - 1,) float32, how much each node stands out, see ``salience``; None where nobody asked.
     """
 
     children: Ints
@@ -37,6 +40,7 @@ class RegionTree:
     order: Ints
     start: Ints
     size: Ints
+    separation: Floats | None = None
 
     @property
     def root(self) -> int:
@@ -114,7 +118,10 @@ class RegionTree:
         """The tree as a compressed npz archive without pickles; ``load`` reads it."""
         stream = io.BytesIO()
         grid = np.array([self.height, self.width], dtype=np.int32)
-        np.savez_compressed(stream, children=self.children, grid=grid)
+        arrays: dict[str, Any] = {"children": self.children, "grid": grid}
+        if self.separation is not None:
+            arrays["separation"] = self.separation.astype(np.float16)
+        np.savez_compressed(stream, **arrays)
         return stream.getvalue()
 
     @staticmethod
@@ -123,10 +130,18 @@ class RegionTree:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 children, grid = archive["children"], archive["grid"].tolist()
+                separated = archive.get("separation")
             height, width = grid
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise BadInput(f"region tree cannot be read: {error}; build it again") from error
-        return tree_of(children, int(height), int(width))
+        tree = tree_of(children, int(height), int(width))
+        if separated is None:
+            return tree
+        if separated.shape != tree.size.shape:
+            raise BadInput(
+                f"region tree has {len(tree.size)} nodes and {separated.shape} values of them; build it again"
+            )
+        return replace(tree, separation=separated.astype(np.float32))
 
 
 def build_tree(features: NDArray[np.float32]) -> RegionTree:

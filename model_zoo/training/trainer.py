@@ -107,9 +107,13 @@ class ClickTrainer:
         saved, ended = time.monotonic(), self.done >= 1.0
         with closing(self._maker.stream(self.step * world + rank, stride=world)) as batches:
             while not ended:
-                batch = next(batches)
                 started = time.monotonic()
-                loss, iou = self.learn(batch)
+                loss, iou = self.learn(next(batches))
+                if not math.isfinite(loss):
+                    raise BadInput(
+                        f"the loss became {loss} at step {self.step}; expected a number; nothing was written over: "
+                        "the last checkpoint is older; start anew with its weights (--init) or another --seed"
+                    )
                 self._loss = loss if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * loss
                 self._iou = iou if math.isnan(self._iou) else 0.98 * self._iou + 0.02 * iou
                 # Each process has its clock; one that stopped alone would leave the others waiting for it.
@@ -167,18 +171,22 @@ class ClickTrainer:
         batch: Batch,
         rng: np.random.Generator,
     ) -> None:
-        """Predict with the present weights in eval mode and click the errors, a random number of times."""
-        rounds = int(rng.integers(self.policy.corrections + 1))
-        if not rounds:
+        """Predict with the present weights in eval mode and click the errors, of each sample as often as drawn."""
+        chances = np.asarray(self.policy.corrections, dtype=np.float64)
+        rounds = rng.choice(len(chances), size=len(prompts.maps), p=chances / chances.sum())
+        if not rounds.any():
             return
         self.network.eval()
         with self._autocast():
             embedding = self._model.embed(images)
-            for _ in range(rounds):
-                maps = torch.from_numpy(prompts.maps).to(self.device)
-                logits = self._model.decode(embedding, maps, index, clicks=prompts.clicks).answer
+            for done in range(int(rounds.max())):
+                chosen = np.flatnonzero(rounds > done)
+                maps = torch.from_numpy(prompts.maps[chosen]).to(self.device)
+                clicks = [prompts.clicks[sample] for sample in chosen]
+                places = index[torch.from_numpy(chosen).to(index.device)]
+                logits = self._model.decode(embedding, maps, places, clicks=clicks).answer
                 full = functional.interpolate(logits.float(), size=maps.shape[-2:], mode="bilinear")
-                correct(prompts, torch.sigmoid(full)[:, 0].cpu().numpy(), batch, rng)
+                correct(prompts, torch.sigmoid(full)[:, 0].cpu().numpy(), batch, rng, chosen.tolist())
         self.network.train()
 
     def _loss_of(self, output: Answer, batch: Batch, images: Tensor, index: Tensor) -> tuple[Tensor, float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_zoo.encoders import Encoder
 from model_zoo.errors import BadInput
 from model_zoo.training.pictures import LONGEST, Picture
 from model_zoo.training.region_tree import RegionTree, build_tree
+from model_zoo.training.salience import separation
 from model_zoo.training.tree_features import LONG_SIDE, PyramidMix, token_features
 
 
@@ -29,7 +30,9 @@ class TreeCache:
             return RegionTree.load(path.read_bytes())
         except (OSError, BadInput):  # not there, or cut short by a full disk
             pass
-        tree = build_tree(token_features(picture.load(), self.encoder))
+        features = token_features(picture.load(), self.encoder)
+        tree = build_tree(features)
+        tree = replace(tree, separation=separation(features, tree))
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         unfinished.write_bytes(tree.save())
@@ -41,7 +44,7 @@ class TreeCache:
             content = image.read_bytes()
         except OSError as error:
             raise BadInput(f"{image} cannot be read: {error}; remove or replace it") from error
-        facts = (self.encoder.fingerprint, PyramidMix(), LONG_SIDE, LONGEST)
+        facts = (self.encoder.fingerprint, PyramidMix(), LONG_SIDE, LONGEST, "separation")
         return hashlib.sha256(repr(facts).encode() + content).hexdigest()[:16]
 
 

@@ -1,90 +1,100 @@
-"""Random square views of a photograph and its regions: crop, size, mirror, colour.
+"""Random views of a photograph and its regions as the model sees them: the whole of it, or zoomed in on a region.
 
-The right and bottom edges of a crop come from its own left and top: the official GPCIS code takes the right edge
-from the top offset and the full width.
+An object is never cut off by its view, since a click names all of it. The views of a batch have one shape.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.segmenters.zoom_in import Region
+
 Image = NDArray[np.uint8]
 Labels = NDArray[np.int32]
+Shape = tuple[int, int]
+STEP = 32  # sides of views are multiples of it
 
 
 @dataclass(frozen=True)
 class ViewPolicy:
-    """side: pixels of the view. zoomed: share of views around one region, as a zoomed-in model sees it."""
+    """side: of the square views; wide and tall ones have about as many pixels. whole: share of views that show the
+    whole photograph, as at a first click; the others surround one region, as a zoomed-in model sees it."""
 
     side: int = 320
-    zoomed: float = 0.55
-    margin: tuple[float, float] = (1.05, 2.2)  # side of a zoomed view over the region's longer side
-    long_side: tuple[float, float] = (360.0, 600.0)  # of the whole image in the other views
+    whole: float = 0.45
+    square: float = 0.3  # share of batches of square views; of the others two thirds are wide
+    trimmed: float = 0.08  # of the whole photograph, at each edge, at most
+    margin: tuple[float, float] = (1.15, 3.0)  # sides of a zoomed view over the region's
+    stretched: float = 1.5  # change of the ratio of the sides, at most
     smallest: int = 24  # pixels of the photograph that a view shows at least
     mirrored: float = 0.5
     brightness: float = 0.2
     contrast: float = 0.2
     colour: float = 12.0  # shift of each channel, of 255
 
-
-@dataclass(frozen=True)
-class Crop:
-    """A square of the photograph: rows top to top + side, columns left to left + side."""
-
-    top: int
-    left: int
-    side: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+    def shape(self, rng: np.random.Generator) -> Shape:
+        """(height, width) of the views of one batch."""
+        short, long = (max(1, round(f * self.side / STEP)) * STEP for f in (0.9, 1.2))
+        if rng.random() < self.square:
+            return self.side, self.side
+        return (short, long) if rng.random() < 2 / 3 else (long, short)
 
 
-def choose_crop(region: NDArray[np.bool_], policy: ViewPolicy, rng: np.random.Generator) -> Crop:
-    """A crop that shows at least one pixel of the region, all of it when zoomed and the photograph allows."""
-    height, width = region.shape
-    rows, cols = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    if rng.random() < policy.zoomed:
-        extent = max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1
-        wanted = extent * rng.uniform(*policy.margin)
-        centre = ((rows[0] + rows[-1]) / 2, (cols[0] + cols[-1]) / 2)
-        slack = max(0.0, wanted - extent) / 2
+def choose_view(
+    region: NDArray[np.bool_], shape: Shape, policy: ViewPolicy, rng: np.random.Generator
+) -> Region | None:
+    """What of the photograph a view of this shape shows, all of the region in any case.
+
+    None where that would stretch the photograph too much.
+    """
+    spans = [np.flatnonzero(region.any(axis=1 - axis)) for axis in (0, 1)]
+    object_box = [(int(places[0]), int(places[-1]) + 1) for places in spans]
+    if rng.random() < policy.whole:
+        edges = [
+            (int(rng.uniform(0, min(low, most))), length - int(rng.uniform(0, min(length - high, most))))
+            for (low, high), length in zip(object_box, region.shape, strict=True)
+            for most in (policy.trimmed * length,)
+        ]
     else:
-        wanted = policy.side * max(height, width) / rng.uniform(*policy.long_side)
-        place = np.argwhere(region)[rng.integers(int(region.sum()))]
-        centre, slack = (float(place[0]), float(place[1])), float(wanted) / 2
-    side = int(np.clip(wanted, min(policy.smallest, height, width), min(height, width)))
-    starts = [
-        int(np.clip(round(middle + rng.uniform(-slack, slack) - side / 2), 0, length - side))
-        for middle, length in zip(centre, (height, width), strict=True)
-    ]
-    return _keep_inside(Crop(starts[0], starts[1], side), centre)
+        edges = _surroundings(object_box, (region.shape[0], region.shape[1]), shape, policy, rng)
+    (top, bottom), (left, right) = edges
+    stretch = (right - left) / (bottom - top) * shape[0] / shape[1]
+    return Region(top, left, bottom, right) if abs(math.log(stretch)) <= math.log(policy.stretched) else None
 
 
-def _keep_inside(crop: Crop, centre: tuple[float, float]) -> Crop:
-    """Move the crop as little as needed to hold the centre."""
-    top = min(crop.top, int(centre[0]))
-    left = min(crop.left, int(centre[1]))
-    return Crop(
-        max(top, int(centre[0]) - crop.side + 1), max(left, int(centre[1]) - crop.side + 1), crop.side
-    )
+def _surroundings(
+    box: list[tuple[int, int]], image: Shape, shape: Shape, policy: ViewPolicy, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Rows and columns of a zoomed view: the box enlarged, towards the ratio of the shape, at a random place."""
+    margin = rng.uniform(*policy.margin)
+    height, width = (max((high - low) * margin, float(policy.smallest)) for low, high in box)
+    ratio = shape[1] / shape[0]
+    height, width = max(height, width / ratio), max(width, height * ratio)
+    edges = []
+    for (low, high), wanted, length in zip(box, (height, width), image, strict=True):
+        side = min(max(math.ceil(wanted), high - low), length)
+        start = int(rng.integers(max(0, high - side), min(low, length - side) + 1))
+        edges.append((start, start + side))
+    return edges
 
 
-def cut(image: Image, crop: Crop, side: int) -> Image:
-    """The cropped photograph at (side, side)."""
-    part = image[crop.window]
-    interpolation = cv2.INTER_AREA if crop.side > side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, (side, side), interpolation=interpolation), dtype=np.uint8)
+def cut(image: Image, region: Region, shape: Shape) -> Image:
+    """The region of the photograph at the shape (height, width)."""
+    shrinks = region.height * region.width > shape[0] * shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    part = np.ascontiguousarray(image[region.window])
+    return np.asarray(cv2.resize(part, shape[::-1], interpolation=interpolation), dtype=np.uint8)
 
 
-def cut_labels(labels: Labels, crop: Crop, side: int) -> Labels:
-    """The cropped region map at (side, side), nearest pixel."""
-    part = np.ascontiguousarray(labels[crop.window], dtype=np.float32)
-    resized = cv2.resize(part, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+def cut_labels(labels: Labels, region: Region, shape: Shape) -> Labels:
+    """The region of the label map at the shape (height, width), nearest pixel."""
+    part = np.ascontiguousarray(labels[region.window], dtype=np.float32)
+    resized = cv2.resize(part, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.int32)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_zoo.errors import BadInput
 from model_zoo.training.batches import Batch, BatchMaker, BatchPolicy
@@ -90,7 +91,7 @@ def test_without_supervision_trees_alone_are_drawn_from(folder: Path) -> None:
     maker = BatchMaker(
         [(first, 1.0)],
         {str(first.image): tree},
-        views=ViewPolicy(side=SIDE, zoomed=0.0, long_side=(64.0, 64.0), mirrored=0.0),
+        views=ViewPolicy(side=SIDE, whole=1.0, trimmed=0.0, mirrored=0.0),
         policy=BatchPolicy(views=6, objects=1),
         seed=0,
         supervised=False,
@@ -108,3 +109,21 @@ def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> Non
     maker = BatchMaker(pictures, {}, views=views, policy=policy, seed=0, supervised=False)
     with pytest.raises(BadInput, match="check the masks"):
         maker.make(0)
+
+
+def test_objects_that_a_view_cuts_off_are_left_out(tmp_path: Path) -> None:
+    labels = np.zeros((SIDE, 2 * SIDE), dtype=np.uint8)
+    labels[20:40, 10:30] = 1
+    labels[8:56, 60:120] = 2
+    for folder, pixels in (("images", np.stack([100 * labels] * 3, axis=2)), ("regions", labels)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    pictures = [(picture, 1.0) for picture in list_pictures(tmp_path)]
+    policy = BatchPolicy(views=8, objects=3)
+    batch = BatchMaker(pictures, {}, views=ViewPolicy(side=SIDE, whole=0.0), policy=policy, seed=0).make(0)
+    grey = batch.images[..., 0].astype(float)
+    large = [t for n, t in enumerate(batch.truth) if grey[n // 3][t].mean() > 150 and t.any()]
+    assert large
+    for truth in large:  # it is wider than high, and its view shows nine tenths of it
+        rows, cols = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
+        assert truth[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].mean() > 0.8

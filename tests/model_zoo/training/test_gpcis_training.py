@@ -80,7 +80,10 @@ def test_a_step_trains_everything_the_trunk_at_a_tenth_of_the_rate(folder: Path)
 def test_points_are_those_of_the_maps(folder: Path) -> None:
     network = ToyNetwork()
     made = ClickTrainer(
-        network, disk_maker(folder), replace(GPCIS.policy, steps=1, corrections=2), clicks=GPCIS.clicks
+        network,
+        disk_maker(folder),
+        replace(GPCIS.policy, steps=1, corrections=(0.0, 0.0, 1.0)),
+        clicks=GPCIS.clicks,
     )
     batch = disk_maker(folder).make(0)
     made.learn(batch)
@@ -91,7 +94,7 @@ def test_points_are_those_of_the_maps(folder: Path) -> None:
 
 
 def test_prompts_without_a_click_are_learnt_from_too(folder: Path) -> None:
-    made = trainer(folder, steps=1, clicks=ClickPolicy(boxes=1.0), corrections=0)
+    made = trainer(folder, steps=1, clicks=ClickPolicy(boxes=1.0), corrections=(1.0,))
     (now,) = made.run()
     assert math.isfinite(now.loss)
 

@@ -135,3 +135,28 @@ def test_nodes_of_a_tree_come_at_the_size_of_the_photograph() -> None:
     truth, valid = regions.draw(np.random.default_rng(0))
     assert truth.shape == valid.shape == (32, 40)
     assert valid.all()
+
+
+def test_unlabelled_pixels_and_crowds_do_not_count(tmp_path: Path) -> None:
+    ids = np.zeros((10, 10), dtype=np.uint8)
+    ids[:5, :5], ids[:5, 5:], ids[5:, :5] = 1, 2, 3
+    write(tmp_path / "images" / "a.png", np.zeros((10, 10, 3)))
+    write(tmp_path / "ids" / "a.png", ids)
+    (tmp_path / "segments.csv").write_text("name,id,isthing,iscrowd\na,1,1,0\na,2,1,1\na,3,0,0\n")
+    (picture,) = list_pictures(tmp_path)
+    regions = picture.labelled(10, 10)
+    assert regions is not None
+    truth, valid = regions.draw(np.random.default_rng(0))
+    assert np.array_equal(truth, ids == 1)
+    assert np.array_equal(valid, (ids == 1) | (ids == 3))
+
+
+def test_larger_regions_are_asked_for_more_often(tmp_path: Path) -> None:
+    labels = np.zeros((20, 20), dtype=np.uint8)
+    labels[:, 18:] = 1
+    write(tmp_path / "images" / "a.png", np.zeros((20, 20, 3)))
+    write(tmp_path / "regions" / "a.png", labels)
+    (picture,) = list_pictures(tmp_path)
+    regions = picture.labelled(20, 20)
+    assert isinstance(regions, LabelRegions)
+    assert regions.chances == pytest.approx((0.75, 0.25))  # roots of 0.9 and 0.1

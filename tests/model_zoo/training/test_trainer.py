@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
 
 
 def test_eighty_steps_teach_a_toy(folder: Path) -> None:
-    made = trainer(folder, steps=80, corrections=1)
+    made = trainer(folder, steps=80, corrections=(0.5, 0.5))
     seen = list(made.run())
     assert [now.step for now in seen] == list(range(1, 81))
     assert seen[-1].done == 1.0
@@ -175,3 +176,48 @@ def test_two_processes_end_with_the_same_weights(folder: Path, tmp_path: Path, f
         if "running" not in name:  # statistics of batch normalisation are the first process's in the end
             assert torch.equal(tensor, two["network"][name]), name
     assert not torch.equal(one["network"]["decoder.weight"], ToyNetwork(seed=0).decoder.weight)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_checkpoint(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    first = trainer(folder, steps=4)
+    list(first.run(path, lambda: True))
+    kept = path.read_bytes()
+    broken = trainer(folder, steps=4)
+    broken.learn = lambda _: (math.nan, 0.0)  # type: ignore[method-assign]
+    with pytest.raises(BadInput, match="the loss became nan at step"):
+        list(broken.run(path))
+    assert path.read_bytes() == kept
+
+
+def test_minutes_count_the_wait_for_batches(folder: Path) -> None:
+    made = trainer(folder, steps=2)
+    make = made._maker.make
+
+    def slow(number: int) -> Any:
+        time.sleep(0.2)
+        return make(number)
+
+    made._maker.make = slow  # type: ignore[method-assign]
+    *_, last = made.run()
+    assert last.seconds >= 0.2
+
+
+def test_each_sample_is_corrected_as_often_as_drawn(folder: Path) -> None:
+    network = ToyNetwork()
+    seen: list[int] = []
+    decode = network.decode
+
+    def counted(features: Any, maps: Any, index: Any, *, clicks: Any) -> Any:
+        assert len(maps) == len(index) == len(clicks)
+        seen.append(len(maps))
+        return decode(features, maps, index, clicks=clicks)
+
+    network.decode = counted  # type: ignore[method-assign]
+    made = trainer(folder, network=network, corrections=(0.0, 0.5, 0.5))
+    for number in range(6):
+        made.learn(disk_maker(folder).make(number))
+    assert seen.count(4) >= 12, "one decode of all for the first correction, one for the loss"
+    assert any(count < 4 for count in seen)

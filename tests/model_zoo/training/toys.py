@@ -40,7 +40,7 @@ def disk_maker(folder: Path, seed: int = 0, views: int = 2, objects: int = 2) ->
     return BatchMaker(
         [(picture, 1.0) for picture in list_pictures(folder)],
         {},
-        views=ViewPolicy(side=SIDE, long_side=(64.0, 90.0)),
+        views=ViewPolicy(side=SIDE),
         policy=BatchPolicy(views=views, objects=objects, unlabelled=0.0),
         seed=seed,
     )
