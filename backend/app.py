@@ -18,7 +18,7 @@ from backend.request_checks import check_request
 from backend.service import Service
 from backend.settings import Settings
 from label_config import LabelConfigError
-from model_zoo.errors import ModelZooError
+from model_zoo.errors import ModelZooError, WeightsMissing
 
 LOG = logging.getLogger(__name__)
 FOREIGN_HANDLERS = (AssertionError, IndexError, FileNotFoundError)
@@ -49,6 +49,9 @@ def _answer(error: Exception) -> tuple[Response, int]:
     """One JSON shape for all failures; what is no message for the public stays in the log."""
     if isinstance(error, HTTPException):
         return _error(error.description or error.name, error.code or 500)
+    if isinstance(error, WeightsMissing):
+        LOG.error("%s %s: %s", request.method, request.path, error)  # names files of this server
+        return _error("a model has no weights on this server; its log says what is missing", 503)
     if isinstance(error, (LabelConfigError, ModelZooError)):
         error = BadRequest(str(error))
     if isinstance(error, ClickPickError):

@@ -178,7 +178,8 @@ def _weights_state(model: ModelInfo) -> str:
         for spec in model.weights:
             locate(spec)
     except WeightsMissing:
-        return "missing: " + "; ".join(spec.advice for spec in model.weights)
+        untrained = any(spec.training for spec in model.weights)
+        return f"{'needs weights' if untrained else 'missing'}: {'; '.join(s.advice for s in model.weights)}"
     return "at hand" if model.weights else "needs none"
 
 

@@ -96,7 +96,7 @@ class Segmenting:
 
         try:
             return self._flights.do(
-                (name, image.digest, prompt.key(), hinted), lambda: self._engine.submit(compute).result()
+                (name, image.digest, prompt.key(), hinted), lambda: self._engine.run(compute)
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error

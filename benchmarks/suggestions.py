@@ -21,6 +21,7 @@ from model_zoo.evaluation.samples import IGNORE, read_samples
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter
 from model_zoo.segmenters.base import Mask, Segmenter
+from model_zoo.segmenters.probability import uncertainty
 from model_zoo.segmenters.suggestion import LEAST, suggest_click
 
 COUNTS = (1, 3, 5)
@@ -43,8 +44,7 @@ class RandomUncertain:
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, mask: Mask, prompt: Prompt, truth: Truth) -> Click | None:  # noqa: ARG002
-        logits = np.abs(mask.logits)
-        uncertain = 2.0 / (1.0 + np.exp(logits)) if mask.uncertainty is None else mask.uncertainty
+        uncertain = uncertainty(mask.logits) if mask.uncertainty is None else mask.uncertainty
         candidates = np.flatnonzero((uncertain >= LEAST) & (truth != IGNORE))
         if not len(candidates):
             return None

@@ -8,7 +8,7 @@ from PIL import ImageColor
 
 QUESTION_COLOUR = "#ff00ff"
 VOID_COLOUR = "#808080"
-HINT_COLOUR = "#ff80c0"
+HINT_COLOUR = "#ffffff"  # classes have all hues but red, "?" has magenta
 
 _FIRST_HUE, _HUES = 35, 235  # degrees: orange to violet; red, pink and the magenta of "?" are left out
 _GOLDEN = 0.618033988749895  # multiples of it spread evenly, however many there are

@@ -114,6 +114,18 @@ def _build(name: str, device: str, weights_dir: Path | None) -> Encoder:
     return Encoder(name, model, spec.sha256, device)
 
 
+def check_timm_name(name: object, path: Path) -> None:
+    """Raise WeightsMissing unless timm has the network that a weight file names.
+
+    timm would ask its hub for others, so call this before building any.
+    """
+    if not isinstance(name, str) or not timm.is_model(name):
+        raise WeightsMissing(
+            f"{path} is for the network {name!r}, expected one that timm {timm.__version__} has; it belongs to another "
+            "release or to something else; train or fetch this release's"
+        )
+
+
 def match_in_order(
     source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], spec: WeightSpec
 ) -> dict[str, torch.Tensor]:

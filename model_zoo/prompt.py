@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.errors import BadInput
+
 
 @dataclass(frozen=True)
 class Click:
@@ -56,7 +58,18 @@ class Prompt:
 
     @property
     def is_empty(self) -> bool:
-        return not self.clicks and self.box is None and not self.strokes
+        """Whether nothing at all is known; a mask without a pixel says nothing."""
+        started = self.mask is not None and bool(self.mask.any())
+        return not (self.clicks or self.box is not None or self.strokes or started)
+
+    def check_mask(self, height: int, width: int) -> None:
+        """Raise BadInput unless the mask, where there is one, is bool of the image's shape."""
+        mask = self.mask
+        if mask is not None and (mask.shape != (height, width) or mask.dtype != np.bool_):
+            raise BadInput(
+                f"the mask to start from is {mask.dtype} of shape {mask.shape} and the image {(height, width)}; "
+                "expected bool of the image's shape; give a mask of the upright image, True on the object"
+            )
 
     def prefixes(self) -> Iterator[Prompt]:
         """The prompts that led here, one click more each time; the last one is this prompt."""

@@ -22,7 +22,8 @@ class WeightSpec:
     ``size`` is in bytes. ``mirrors`` are URLs of the file. ``requirement`` is the Python package that
     carries it, as pip takes it, and ``package_path`` the place of the file below that package's folder; without a
     requirement the package is this one.
-    ``expected`` is the published figure that a test can hold the weights to.
+    ``expected`` is the published figure that a test can hold the weights to. ``training`` is how to make a file where
+    nobody publishes one; then there is nothing to compare, ``sha256`` is empty and ``size`` is 0.
     """
 
     name: str
@@ -35,10 +36,13 @@ class WeightSpec:
     mirrors: tuple[str, ...] = ()
     requirement: str = ""
     package_path: str = ""
+    training: str = ""
 
     @property
     def advice(self) -> str:
         """The command or the step that brings the file."""
+        if self.training:
+            return self.training
         if self.requirement:
             return f"run: pip install {self.requirement} (it is in ClickPick's extra 'offline')"
         if not self.mirrors:

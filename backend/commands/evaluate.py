@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model_zoo.errors import BadInput, UnknownModel
+from backend.commands.failures import expected_failures, torch_device
+from model_zoo.errors import BadInput
 
 if TYPE_CHECKING:
     from model_zoo.evaluation.noc import SampleResult
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from model_zoo.segmenters.base import Segmenter
 
 ERR = Console(stderr=True)
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on your own images with masks.")
 
@@ -90,7 +86,7 @@ def clicks(
 ) -> None:
     """Count the clicks that segmenters need (NoC); the last line of the output is JSON, one line a segmenter."""
     plan = Plan(max_clicks, target, repair, clicker, seeds)
-    with _expected_failures():
+    with expected_failures(lambda: ERR, "no file was written"):
         plan.check()
         _check_outputs(json_file, plot)
         _evaluate(plan, *_inputs(samples, segmenter, device), json_file, plot)
@@ -116,19 +112,6 @@ def _evaluate(
         draw_curves(curves, plot, target=plan.target)
 
 
-@contextmanager
-def _expected_failures() -> Iterator[None]:
-    """Bad input is one line and exit code 2; Ctrl-C leaves without a traceback."""
-    try:
-        yield
-    except (BadInput, UnknownModel) as error:
-        ERR.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        ERR.print("interrupted: no file was written", style="red", highlight=False, markup=False)
-        raise typer.Exit(INTERRUPTED) from None
-
-
 def _check_outputs(json_file: Path | None, plot: Path | None) -> None:
     """Fail before hours of measuring, not after."""
     for path in filter(None, (json_file, plot)):
@@ -143,17 +126,17 @@ def _check_outputs(json_file: Path | None, plot: Path | None) -> None:
 
 
 def _inputs(samples: Path, names: list[str], device: str) -> tuple[list[Sample], list[Segmenter]]:
-    """The samples and the segmenters, all of them before the first is measured."""
-    from backend.settings import Settings  # noqa: PLC0415 - as above
-    from model_zoo.evaluation.samples import read_samples  # noqa: PLC0415
+    """The samples and the segmenters; nothing is wrong with any of them when the first is measured."""
+    from model_zoo.evaluation.samples import check_samples, read_samples  # noqa: PLC0415 - as above
     from model_zoo.registry import open_segmenter  # noqa: PLC0415
 
     listed = read_samples(samples)
-    try:
-        chosen = Settings(device=device).torch_device
-    except ValidationError as error:
-        raise BadInput(f"--device is {device!r}; expected auto, cpu, mps, cuda or cuda:N") from error
-    return listed, [open_segmenter(name, chosen) for name in names]
+    chosen = torch_device(device)
+    segmenters = [open_segmenter(name, chosen) for name in names]
+    with _progress() as progress:
+        bar = progress.add_task("checking the samples", total=len(listed))
+        check_samples(listed, lambda: progress.advance(bar))
+    return listed, segmenters
 
 
 def _measure(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backend.commands.failures import INTERRUPTED, expected_failures
 from model_zoo.errors import BadInput
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def train_clicks(
     """Train a click model on folders of images with masks; resumes by itself; the last line is JSON."""
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
-    from backend.commands.training_run import Outputs, expected_failures, grown_trees, joined  # noqa: PLC0415
+    from backend.commands.training_run import AGAIN, Outputs, console, grown_trees, joined  # noqa: PLC0415
     from model_zoo.training.recipes import find_recipe, slower  # noqa: PLC0415
 
     recipe = find_recipe(segmenter)
@@ -77,7 +78,7 @@ def train_clicks(
     if not masks:
         policy = replace(policy, smoothness=SMOOTHNESS)
     plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
-    with expected_failures(), joined(device) as chosen:
+    with expected_failures(console, AGAIN), joined(device) as chosen:
         plan.check()
         if not (trees or masks):
             raise BadInput("--no-trees and --no-masks leave nothing to learn from; leave one of them out")
@@ -125,13 +126,13 @@ def pretrain(
     """Adapt a click model to images without labels (MIS) and measure it before and after; the last line is JSON."""
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
-    from backend.commands.training_run import Outputs, expected_failures, grown_trees, joined  # noqa: PLC0415
+    from backend.commands.training_run import AGAIN, Outputs, console, grown_trees, joined  # noqa: PLC0415
     from model_zoo.training.held_out import draw_regions, keep_aside  # noqa: PLC0415
     from model_zoo.training.recipes import find_recipe, slower  # noqa: PLC0415
 
     recipe = find_recipe(segmenter)
     plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
-    with expected_failures(), joined(device) as chosen:
+    with expected_failures(console, AGAIN), joined(device) as chosen:
         plan.check()
         outputs = Outputs(out, segmenter)
         outputs.make()
@@ -170,7 +171,7 @@ def _finish(
     measure: Callable[[Any], dict[str, Any]] = lambda _: {},
 ) -> None:
     """Train; then the first process writes the weights and one line of JSON. Exit code 130 when it was stopped."""
-    from backend.commands.training_run import INTERRUPTED, console, report, resume, train  # noqa: PLC0415 - as above
+    from backend.commands.training_run import console, report, resume, train  # noqa: PLC0415 - as above
     from model_zoo.training.processes import processes  # noqa: PLC0415
 
     resumed_at = resume(trainer, outputs)

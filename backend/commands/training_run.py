@@ -14,22 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed
 
-from backend.settings import Settings
+from backend.commands.failures import torch_device
 from model_zoo.encoders import create_encoder
-from model_zoo.errors import BadInput, UnknownModel
+from model_zoo.errors import BadInput
 from model_zoo.training.pictures import Picture
 from model_zoo.training.processes import processes
 from model_zoo.training.trainer import ClickTrainer
 from model_zoo.training.tree_cache import Grown, TreeCache, grow_trees
-
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
 
 AGAIN = "run the same command again to go on"
 LOG_EVERY = 20  # steps
@@ -74,26 +69,9 @@ def console() -> Console:
 
 
 @contextmanager
-def expected_failures() -> Iterator[None]:
-    """Bad input is one line and exit code 2; Ctrl-C leaves without a traceback."""
-    try:
-        yield
-    except (BadInput, UnknownModel) as error:
-        text = f"error: {error}"
-        console().print(text, style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        console().print(f"interrupted: {AGAIN}", style="red", highlight=False, markup=False)
-        raise typer.Exit(INTERRUPTED) from None
-
-
-@contextmanager
 def joined(device: str) -> Iterator[str]:
     """The device of this process ("auto" resolved); under torchrun it belongs to the others' group meanwhile."""
-    try:
-        chosen = Settings(device=device).torch_device
-    except ValidationError as error:
-        raise BadInput(f"--device is {device!r}; expected auto, cpu, mps, cuda or cuda:N") from error
+    chosen = torch_device(device)
     if "WORLD_SIZE" not in os.environ:  # torchrun sets it, and LOCAL_RANK, for whom it starts
         yield chosen
         return

@@ -24,8 +24,9 @@ def guard(grace: float, command: list[str]) -> int:
             os.killpg(child.pid, signal.SIGKILL)
 
     def end_with_owner() -> None:
-        while os.read(0, 1024):
-            pass
+        with contextlib.suppress(OSError):  # a pipe that cannot be read has nobody at its other end
+            while os.read(0, 1024):
+                pass
         child.terminate()
         threading.Event().wait(grace)
         kill_group()

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from backend.errors import ModelUnavailable
@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 RESTART_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+SHUTTING_DOWN = "the server is shutting down; try again when it is back"
 
 
 def half_of_the_cores() -> int:
@@ -47,14 +48,22 @@ class LocalEngine:
         self._models = ThreadPoolExecutor(1, thread_name_prefix="model", initializer=share_cores)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._watcher: threading.Thread | None = None
+        self._stopping = threading.Event()
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Run a model call; calls of all requests take turns."""
         try:
             return self._models.submit(function)
         except RuntimeError as error:
-            raise ModelUnavailable("the server is shutting down; try again when it is back") from error
+            raise ModelUnavailable(SHUTTING_DOWN) from error
+
+    def run(self, function: Callable[[], T]) -> T:
+        """The answer of a model call, when its turn has come; ModelUnavailable when the engine stops before that."""
+        try:
+            return self.submit(function).result()
+        except CancelledError as error:
+            raise ModelUnavailable(SHUTTING_DOWN) from error
 
     def start_training_process(self) -> None:
         """Make sure that somebody works on the queue of rounds."""
@@ -62,10 +71,11 @@ class LocalEngine:
             LOG.error("no rounds: LABEL_STUDIO_API_KEY is not set; set it and start again")
             return
         with self._lock:
-            if self._process is not None or self._stopping:
+            if self._process is not None or self._stopping.is_set():
                 return
             self._process = self._spawn()
-        threading.Thread(target=self._watch, name="watch-training", daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, name="watch-training", daemon=True)
+            self._watcher.start()
         atexit.register(self.stop)
 
     @property
@@ -76,8 +86,8 @@ class LocalEngine:
     def stop(self) -> None:
         """End the training process; a round under way is run again by the next one."""
         with self._lock:
-            self._stopping = True
-            process = self._process
+            self._stopping.set()
+            process, watcher = self._process, self._watcher
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -87,6 +97,9 @@ class LocalEngine:
                 process.wait()
         if process is not None:
             _close_input(process)
+        if watcher is not None:
+            watcher.join()
+        atexit.unregister(self.stop)
         self._models.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -107,17 +120,30 @@ class LocalEngine:
             started = time.monotonic()
             code = process.wait()
             _close_input(process)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - started > LONGEST_PAUSE:
                 pause = RESTART_PAUSE
             LOG.error("the training process ended with code %s; it starts again in %.0f s", code, pause)
-            time.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
-            with self._lock:
-                if self._stopping:
+            while not self._restarted(pause):
+                if self._stopping.is_set():
                     return
+                pause = min(LONGEST_PAUSE, pause * 2)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _restarted(self, pause: float) -> bool:
+        """Whether, after the pause, there is a training process again; a machine without memory has none to give."""
+        if self._stopping.wait(pause):
+            return False
+        with self._lock:
+            if self._stopping.is_set():
+                return False
+            try:
                 self._process = self._spawn()
+            except OSError as error:
+                LOG.error("the training process cannot be started: %s", error)
+                return False
+        return True
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:

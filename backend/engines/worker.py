@@ -120,8 +120,9 @@ class _Heartbeat:
 
 def _leave_with_parent() -> None:
     """End this process once the other end of standard input is gone."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+    with contextlib.suppress(OSError):  # a pipe that cannot be read has nobody at its other end
+        while os.read(sys.stdin.fileno(), 1):
+            pass
     os._exit(0)
 
 

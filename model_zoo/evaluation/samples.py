@@ -1,8 +1,13 @@
-"""Lists of images with masks: a samples.csv with columns name, image and mask, the files relative to it."""
+"""Lists of images with masks: a samples.csv with columns name, image and mask, the files relative to it.
+
+A mask holds 0 (background), 1 (object) and 255 (ignored), or 0 and 255 alone, as many tools write masks: then 255 is
+the object.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +39,13 @@ class Sample:
         """
         image = np.array(_open(self.image, "image", self.name).convert("RGB"))
         truth = np.array(_open(self.mask, "mask", self.name))
-        self._check(image, truth)
+        values = self._check(image, truth)
+        if values == [0, IGNORE]:
+            return image, (truth == IGNORE).astype(np.uint8)
         return image, truth.astype(np.uint8)
 
-    def _check(self, image: NDArray[np.uint8], truth: NDArray[np.generic]) -> None:
+    def _check(self, image: NDArray[np.uint8], truth: NDArray[np.generic]) -> list[int]:
+        """The mask's values, in order."""
         if truth.ndim != 2:
             raise BadInput(
                 f"sample {self.name!r}: mask {self.mask} has {truth.shape[-1]} channels; expected one, "
@@ -45,22 +53,23 @@ class Sample:
             )
         if truth.shape != image.shape[:2]:
             raise BadInput(
-                f"sample {self.name!r}: mask is {truth.shape[1]}x{truth.shape[0]} and the upright image "
+                f"sample {self.name!r}: mask {self.mask} is {truth.shape[1]}x{truth.shape[0]} and the upright image "
                 f"{image.shape[1]}x{image.shape[0]} (width x height); expected equal sizes"
             )
-        values = np.unique(truth).tolist()
-        others = [int(value) for value in values if value not in (0, 1, IGNORE)]
+        values = [int(value) for value in np.unique(truth)]
+        others = [value for value in values if value not in (0, 1, IGNORE)]
         if others:
             shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
             raise BadInput(
                 f"sample {self.name!r}: mask {self.mask} has values {shown}; expected only 0 (background), "
-                f"1 (object) and {IGNORE} (ignored)"
+                f"1 (object) and {IGNORE} (ignored), or 0 and {IGNORE} (object)"
             )
-        if 1 not in values:
+        if 1 not in values and values != [0, IGNORE]:
             raise BadInput(
                 f"sample {self.name!r}: mask {self.mask} has no object pixel (value 1), only {values}; "
                 "leave this sample out"
             )
+        return values
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -86,6 +95,16 @@ def read_samples(path: Path) -> list[Sample]:
     if not samples:
         raise BadInput(f"{path} lists no sample; expected at least one line after the first")
     return samples
+
+
+def check_samples(samples: Sequence[Sample], checked: Callable[[], object] = lambda: None) -> None:
+    """Read every image and mask once: a broken one is found before hours of measuring, not in the middle of them.
+
+    ``checked`` is called after each. Raises BadInput as ``Sample.load`` does.
+    """
+    for sample in samples:
+        sample.load()
+        checked()
 
 
 def _sample(path: Path, line: int, row: dict[str, str | None]) -> Sample:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_zoo.segmenters.click_maps import CHANNELS, INSIDE, NEGATIVE, POSITIVE
+from model_zoo.segmenters.clicknet_blocks import Attention, Residual, conv, enlarge, pool, weighted_mean
 
 MULTIPLE = 32  # sides of the images that the encoder takes
 
@@ -60,88 +61,26 @@ class Logits(NamedTuple):
         return 0.0
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions beside a short cut."""
-
-    def __init__(self, channels: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.first = _conv(channels, channels, dilation=dilation)
-        self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return functional.relu(features + self.second(self.first(features)), inplace=True)
-
-
-class Attention(nn.Module):
-    """Pre-norm transformer block over all positions: a click reaches every part of its object.
-
-    Keys and values are averaged over 2x2 positions, as in PVT and SegFormer, for a quarter of the cost.
-    """
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(channels)
-        self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
-        self.out = nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 2 * channels),
-            nn.GELU(),
-            nn.Linear(2 * channels, channels),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        batch, channels, height, width = features.shape
-        tokens = features.flatten(2).transpose(1, 2)
-        pooled = functional.avg_pool2d(features, 2, ceil_mode=True).flatten(2).transpose(1, 2)
-        query = self._heads(self.query(self.norm(tokens)), 1)[0]
-        key, value = self._heads(self.key_value(self.norm(pooled)), 2)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(batch, -1, channels))
-        tokens = tokens + self.mlp(tokens)
-        spread: Tensor = tokens.transpose(1, 2).reshape(batch, channels, height, width)
-        return spread
-
-    def _heads(self, tokens: Tensor, parts: int) -> Tensor:
-        """(B, n, parts * C) to (parts, B, heads, n, C / heads)."""
-        batch, count, _ = tokens.shape
-        return tokens.view(batch, count, parts, self.heads, -1).permute(2, 0, 3, 1, 4)
-
-
-def _enlarge(features: Tensor, like: Tensor) -> Tensor:
-    return functional.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
 class Neck(nn.Module):
     """Encoder levels of strides 2 to 32 to the pyramid, from the top down."""
 
     def __init__(self, channels: list[int], shape: ClickNetShape) -> None:
         super().__init__()
         widths = (shape.finest, shape.fine, shape.middle, shape.wide, shape.wide)
-        self.lateral = nn.ModuleList(_conv(c, w, kernel=1) for c, w in zip(channels, widths, strict=True))
+        self.lateral = nn.ModuleList(conv(c, w, kernel=1) for c, w in zip(channels, widths, strict=True))
         self.down = nn.ModuleList(
             nn.Conv2d(upper, lower, 1, bias=False)
             for upper, lower in zip(widths[2:], widths[1:-1], strict=True)
         )
-        self.smooth = nn.ModuleList(_conv(width, width) for width in widths[1:-1])
+        self.smooth = nn.ModuleList(conv(width, width) for width in widths[1:-1])
         self.context = nn.Linear(shape.wide, shape.wide)
 
     def forward(self, levels: list[Tensor]) -> Pyramid:
         s2, s4, s8, s16, top = (lateral(level) for lateral, level in zip(self.lateral, levels, strict=True))
         top = top + self.context(top.mean(dim=(2, 3)))[:, :, None, None]
-        s16 = self.smooth[2](s16 + _enlarge(self.down[2](top), s16))
-        s8 = self.smooth[1](s8 + _enlarge(self.down[1](s16), s8))
-        s4 = self.smooth[0](s4 + _enlarge(self.down[0](s8), s4))
+        s16 = self.smooth[2](s16 + enlarge(self.down[2](top), s16))
+        s8 = self.smooth[1](s8 + enlarge(self.down[1](s16), s8))
+        s4 = self.smooth[0](s4 + enlarge(self.down[0](s8), s4))
         return Pyramid(s2, s4, s8, s16)
 
 
@@ -151,8 +90,8 @@ class Decoder(nn.Module):
     def __init__(self, shape: ClickNetShape) -> None:
         super().__init__()
         wide, middle, fine, finest = shape.wide, shape.middle, shape.fine, shape.finest
-        self.stem = nn.Sequential(_conv(CHANNELS * 16, fine, kernel=1), _conv(fine, fine))
-        self.to_s8, self.to_s16 = _conv(fine, middle, stride=2), _conv(middle, wide, stride=2)
+        self.stem = nn.Sequential(conv(CHANNELS * 16, fine, kernel=1), conv(fine, fine))
+        self.to_s8, self.to_s16 = conv(fine, middle, stride=2), conv(middle, wide, stride=2)
         self.clicked = nn.Sequential(nn.Linear(3 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, wide))
         self.likeness = nn.Conv2d(middle, 32, 1)
         self.likeness_in = nn.Conv2d(2, middle, 1)
@@ -161,11 +100,11 @@ class Decoder(nn.Module):
             blocks += [Attention(wide, shape.heads), Residual(wide, dilation=2)]
         self.s16 = nn.Sequential(*blocks)
         self.s8 = nn.Sequential(Residual(middle), Residual(middle))
-        self.s4 = nn.Sequential(Residual(fine), _conv(fine, fine))
+        self.s4 = nn.Sequential(Residual(fine), conv(fine, fine))
         self.from_s16, self.from_s8 = nn.Conv2d(wide, middle, 1), nn.Conv2d(middle, fine, 1)
         self.from_s4 = nn.Conv2d(fine, finest, 1)
         self.coarse = nn.Conv2d(fine, 1, 1)
-        self.refine = nn.Sequential(_conv(finest, finest), nn.Conv2d(finest, 1, 3, 1, 1))
+        self.refine = nn.Sequential(conv(finest, finest), nn.Conv2d(finest, 1, 3, 1, 1))
 
     def forward(self, pyramid: Pyramid, maps: Tensor) -> Logits:
         """maps: (N, 4, H, W), one pyramid entry each."""
@@ -175,40 +114,31 @@ class Decoder(nn.Module):
         inside = maps[:, INSIDE : INSIDE + 1]
         x = pyramid.s16 + self.to_s16(prompt8) + self._clicked(pyramid.s16, signs, inside)
         x = self.s16(x)
-        x = pyramid.s8 + prompt8 + _enlarge(self.from_s16(x), pyramid.s8) + self._alike(pyramid.s8, signs)
+        x = pyramid.s8 + prompt8 + enlarge(self.from_s16(x), pyramid.s8) + self._alike(pyramid.s8, signs)
         x = self.s8(x)
-        x = self.s4(pyramid.s4 + prompt4 + _enlarge(self.from_s8(x), pyramid.s4))
+        x = self.s4(pyramid.s4 + prompt4 + enlarge(self.from_s8(x), pyramid.s4))
         coarse = self.coarse(x)
-        x = self.refine(pyramid.s2 + _enlarge(self.from_s4(x), pyramid.s2))
-        return Logits(x + _enlarge(coarse, x), coarse)
+        x = self.refine(pyramid.s2 + enlarge(self.from_s4(x), pyramid.s2))
+        return Logits(x + enlarge(coarse, x), coarse)
 
     def _clicked(self, features: Tensor, signs: Tensor, inside: Tensor) -> Tensor:
         """(N, wide, 1, 1) from the mean features under positive prompts, negative ones, and everywhere."""
-        weights = _pool(torch.cat((signs, 0.01 * inside), 1), features)
-        positive = _weighted_mean(features, weights[:, :1] + weights[:, 2:])
-        means = (positive, _weighted_mean(features, weights[:, 1:2]), features.mean(dim=(2, 3)))
+        weights = pool(torch.cat((signs, 0.01 * inside), 1), features)
+        positive = weighted_mean(features, weights[:, :1] + weights[:, 2:])
+        means = (positive, weighted_mean(features, weights[:, 1:2]), features.mean(dim=(2, 3)))
         answer: Tensor = self.clicked(torch.cat(means, dim=1))[:, :, None, None]
         return answer
 
     def _alike(self, features: Tensor, signs: Tensor) -> Tensor:
         """(N, middle, h, w) from the cosine between each position and the positively, negatively clicked ones."""
         keys = functional.normalize(self.likeness(features), dim=1)
-        weights = _pool(signs, features)
+        weights = pool(signs, features)
         cosines = [
-            (keys * _weighted_mean(keys, weights[:, i : i + 1])[:, :, None, None]).sum(1, keepdim=True)
+            (keys * weighted_mean(keys, weights[:, i : i + 1])[:, :, None, None]).sum(1, keepdim=True)
             for i in (0, 1)
         ]
         answer: Tensor = self.likeness_in(torch.cat(cosines, dim=1))
         return answer
-
-
-def _pool(maps: Tensor, like: Tensor) -> Tensor:
-    return functional.adaptive_avg_pool2d(maps, (like.shape[-2], like.shape[-1]))
-
-
-def _weighted_mean(features: Tensor, weights: Tensor) -> Tensor:
-    """(N, C) mean of (N, C, h, w) with (N, 1, h, w) weights; zero where all weights are zero."""
-    return (features * weights).sum(dim=(2, 3)) / (weights.sum(dim=(2, 3)) + 1e-6)
 
 
 class ClickNetwork(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from model_zoo.encoders import ENCODERS, match_in_order
+from model_zoo.encoders import ENCODERS, check_timm_name, match_in_order
 from model_zoo.errors import WeightsMissing
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.weights import WeightSpec, load_state, locate, verify
@@ -33,7 +33,7 @@ CLICKNET = WeightSpec(
 CLICKNET_MIS = WeightSpec(
     name="clicknet-mis",
     file="clicknet-mis.safetensors",
-    sha256="e37f86b81c0226796966011a48e1ebcaed60d74f2170f8ce34401102e0c8105a",
+    sha256="c6419c472e1e7d3f19bb10ff81f2a64b59a0ae42ffbe7920c3823e3c30f86206",
     size=9812580,
     licence=LICENCE,
     paper="Li et al., Multi-granularity Interaction Simulation, ICCV 2023 (regions)",
@@ -86,9 +86,15 @@ def read_clicknet(path: Path) -> ClickNetwork:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise WeightsMissing(f"{path} is no clicknet weight file: {error!r}; train or fetch one") from error
     try:
+        sizes = ClickNetShape(**shape)
+        check_timm_name(sizes.encoder, path)
         with torch.device("meta"):  # computing first weights would take longer than reading the file
-            network = ClickNetwork(ClickNetShape(**shape))
-    except (TypeError, RuntimeError, ValueError) as error:
+            network = ClickNetwork(sizes)
+    except WeightsMissing:
+        raise
+    except (
+        Exception
+    ) as error:  # sizes that do not go together, or any network of timm's that is no such encoder
         raise WeightsMissing(f"{path} belongs to another release: {error}; fetch this release's") from error
     state: dict[str, Any] = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()

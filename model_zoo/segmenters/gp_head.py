@@ -27,6 +27,7 @@ from model_zoo.prompt import Prompt
 from model_zoo.segmenters import gp_posterior
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.grid import enlarge
+from model_zoo.segmenters.probability import uncertainty
 from model_zoo.segmenters.repair import honour_clicks
 
 Floats = NDArray[np.float32]
@@ -201,8 +202,8 @@ def _doubt(logits: Floats, lab: NDArray[np.uint8], places: Cells, parameters: He
     posterior = gp_posterior.fit(gram, np.zeros(len(places)), np.full(len(places), parameters.noise))
     variance = posterior.variance(_between(kernel, centres, at_centres, places, at_clicks)).reshape(grid)
     mean = np.asarray(cv2.resize(logits, grid[::-1], interpolation=cv2.INTER_AREA)).reshape(grid)
-    moderated = np.abs(mean) / np.sqrt(1.0 + np.pi / 8.0 * parameters.doubt * variance)
-    return enlarge(np.asarray(2.0 / (1.0 + np.exp(moderated)), dtype=np.float32), shape)
+    moderated = mean / np.sqrt(1.0 + np.pi / 8.0 * parameters.doubt * variance)
+    return enlarge(uncertainty(moderated), shape)
 
 
 def _between(kernel: _Kernel, one: Cells, one_lab: Floats, two: Cells, two_lab: Floats) -> Floats:

@@ -22,6 +22,7 @@ from model_zoo.segmenters import gp_posterior, guided
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.diffusion import DiffusionKernel
 from model_zoo.segmenters.grid import Size, box_cells, cell_of, enlarge, outline, sample_level
+from model_zoo.segmenters.probability import confidence, uncertainty
 
 Floats = NDArray[np.float32]
 Cells = NDArray[np.int64]
@@ -163,7 +164,7 @@ class GpSegmenter(Segmenter):
         logits = enlarge(grid.guide.enlarge(mean), shape)
         if prompt.box is not None:
             logits = _inside(logits, prompt.box)
-        return Mask(logits, _score(logits), enlarge(_uncertainty(mean, variance), shape))
+        return Mask(logits, confidence(logits), enlarge(_uncertainty(mean, variance), shape))
 
     def _evidence(self, grid: _Grid, box: Box | None, shape: Size) -> _Evidence:
         """The border is background; with a box, the ring around it is, and its middle is object."""
@@ -213,13 +214,7 @@ def _inside(logits: Floats, box: Box) -> Floats:
 def _uncertainty(mean: Floats, variance: Floats) -> Floats:
     """2 min(p, 1 - p) of the probability moderated by the variance (MacKay 1992), in [0, 1]."""
     moderated = mean / np.sqrt(1.0 + np.pi * variance / 8.0)
-    return np.asarray(2.0 / (1.0 + np.exp(np.abs(moderated))), dtype=np.float32)
-
-
-def _score(logits: Floats) -> float:
-    """Mean probability of the pixels taken for object; 0 when there are none."""
-    chosen = logits[logits > 0]
-    return float((1.0 / (1.0 + np.exp(-chosen))).mean()) if chosen.size else 0.0
+    return uncertainty(moderated)
 
 
 @register_segmenter(

@@ -24,7 +24,7 @@ from model_zoo.registry import register_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.click_maps import render
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
-from model_zoo.segmenters.gpcis_weights import read_gpcis
+from model_zoo.segmenters.gpcis_weights import GPCIS, read_gpcis
 from model_zoo.segmenters.zoom_in import Region, whole
 from model_zoo.weights import file_digest
 
@@ -33,7 +33,7 @@ SIDE = 384  # of the square that the network sees (256 on SBD)
 SURE = 0.49  # probability from which a pixel belongs to the region
 EXPANSION, SMALLEST = 1.4, 10  # of the region around the object; pixels
 LIMIT = 12.0  # logits are cut off here
-WEIGHTS = Path(__file__).parent.parent / "pretrained" / "gpcis-resnet50.safetensors"
+WEIGHTS = Path(__file__).parent.parent / GPCIS.package_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +164,10 @@ def load_gpcis(path: Path, device: str = "cpu") -> Gpcis:
 
 
 @register_segmenter(
-    paper="Zhou et al., Interactive Segmentation as Gaussian Process Classification, CVPR 2023",
-    licence="that of the images they are trained on (ClickPick ships none; train your own)",
+    paper=GPCIS.paper,
+    licence=GPCIS.licence,
     source="written for ClickPick from the paper",
+    weights=(GPCIS,),
 )
 def gpcis_resnet50(device: str) -> Gpcis:
     """Gaussian-process classification on ResNet-50 DeepLabV3+ features; to be trained first."""

@@ -10,10 +10,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from model_zoo.encoders import check_timm_name
 from model_zoo.errors import WeightsMissing
 from model_zoo.segmenters.gpcis_network import TRUNK, GpcisNetwork
+from model_zoo.weights import WeightSpec
 
 ADVICE = "train them with: clickpick train-clicks --segmenter gpcis-resnet50"
+GPCIS = WeightSpec(
+    name="gpcis-resnet50",
+    file="gpcis-resnet50.safetensors",
+    sha256="",
+    size=0,
+    licence="that of the images they are trained on (ClickPick ships none; train your own)",
+    paper="Zhou et al., Interactive Segmentation as Gaussian Process Classification, CVPR 2023",
+    package_path="pretrained/gpcis-resnet50.safetensors",
+    training=f"{ADVICE}; then name the segmenter gpcis-resnet50:FILE",
+)
 
 
 def new_gpcis(seed: int = 0, trunk: str = TRUNK) -> GpcisNetwork:
@@ -62,9 +74,12 @@ def read_gpcis(path: Path) -> GpcisNetwork:
     try:
         with safe_open(path, framework="pt") as file:
             trunk = (file.metadata() or {}).get("trunk", TRUNK)
+        check_timm_name(trunk, path)
         network = GpcisNetwork(trunk)
         network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except WeightsMissing:
+        raise
+    except Exception as error:  # a damaged file, or any network of timm's that is no such trunk
         raise WeightsMissing(
             f"{path} does not hold the weights of gpcis-resnet50: {error}; {ADVICE}"
         ) from error

@@ -74,10 +74,9 @@ def select(
 ) -> Bools:
     """The chosen cells (h, w).
 
-    clicks: (cell, positive) in order, cells row-major; of two in one cell the later counts. box: (h, w) cells of a
-    box: all starts with the part inside it of the region that fits it best, and regions mostly outside it are out of
-    reach. Cells of positive clicks are
-    chosen and those of negative ones are not, whatever else happens.
+    clicks: (cell, positive) in order, cells row-major; of two in one cell the later counts. Cells of positive clicks
+    are chosen and those of negative ones are not, whatever else happens. box: (h, w) cells of a box: all starts with
+    the part inside it of the region that fits it best, and regions mostly outside it are out of reach.
     """
     choice = _Choice(regions, box, rules or Rules())
     for cell, positive in clicks:

@@ -19,6 +19,7 @@ from model_zoo.registry import register_segmenter
 from model_zoo.segmenters import guided
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.grid import Size, box_cells, cell_of, enlarge
+from model_zoo.segmenters.probability import confidence
 from model_zoo.segmenters.region_selection import Regions, Rules, prominence, select
 from model_zoo.training.region_tree import build_tree
 from model_zoo.training.tree_features import PyramidMix, token_features
@@ -78,7 +79,7 @@ class RegionSegmenter(Segmenter):
             return Mask(np.full(shape, -LOGIT, dtype=np.float32), 0.0)
         signed = np.where(chosen, np.float32(LOGIT), np.float32(-LOGIT))
         logits = enlarge(grown.guide.enlarge(signed), shape)
-        return Mask(logits, _score(logits))
+        return Mask(logits, confidence(logits))
 
 
 def _box(prompt: Prompt, shape: Size, grid: Size) -> NDArray[np.bool_] | None:
@@ -89,12 +90,6 @@ def _box(prompt: Prompt, shape: Size, grid: Size) -> NDArray[np.bool_] | None:
     inside = np.zeros(grid, dtype=np.bool_)
     inside[top : bottom + 1, left : right + 1] = True
     return inside
-
-
-def _score(logits: Floats) -> float:
-    """Mean probability of the pixels taken for object; 0 when there are none."""
-    chosen = logits[logits > 0]
-    return float((1.0 / (1.0 + np.exp(-chosen))).mean()) if chosen.size else 0.0
 
 
 @register_segmenter(

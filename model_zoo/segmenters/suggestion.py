@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_zoo.prompt import Click, Prompt
 from model_zoo.segmenters.base import Mask
+from model_zoo.segmenters.probability import uncertainty
 
 Floats = NDArray[np.float32]
 GRID_SIDE = 128  # cells of the longer side
@@ -47,10 +48,8 @@ def suggest_click(mask: Mask, prompt: Prompt) -> Click | None:
 def _uncertainty(mask: Mask, grid: tuple[int, int]) -> Floats:
     """(h, w) in [0, 1], averaged over the cells of the grid."""
     source = mask.logits if mask.uncertainty is None else mask.uncertainty
-    small = np.asarray(cv2.resize(source, grid[::-1], interpolation=cv2.INTER_AREA)).reshape(grid)
-    if mask.uncertainty is None:
-        small = 2.0 / (1.0 + np.exp(np.abs(small)))
-    return np.array(small, dtype=np.float32)
+    small = cv2.resize(source, grid[::-1], interpolation=cv2.INTER_AREA).reshape(grid).astype(np.float32)
+    return uncertainty(small) if mask.uncertainty is None else small
 
 
 def _near_clicks(prompt: Prompt, image: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from model_zoo.segmenters.clicknet_weights import (
     read_clicknet,
     save_clicknet,
 )
+from model_zoo.segmenters.fused import fuse_batch_norms
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
 from model_zoo.segmenters.gpcis_weights import new_gpcis, read_gpcis, save_gpcis
 from model_zoo.weights import file_digest
@@ -43,7 +44,9 @@ class Trainable:
 
     def open(self, name: str, path: Path, device: str = "cpu") -> Segmenter:
         """The segmenter NAME:FILE; raises WeightsMissing for a file that is not there or holds something else."""
-        return self.wrap(f"{name}:{path.name}", self.read(path), file_digest(path), device)
+        network = self.read(path).eval()
+        fuse_batch_norms(network)
+        return self.wrap(f"{name}:{path.name}", network, file_digest(path), device)
 
 
 def _new_gpcis(_: int, seed: int) -> GpcisNetwork:

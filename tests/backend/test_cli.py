@@ -42,7 +42,11 @@ def test_models_lists_what_there_is(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("clicknet", "gp-lite0", "grabcut", "random-walker", "probe-lite0"):
         assert name in done.stdout
-    assert "grabcut" not in run("models", "gp*").stdout
+    some = run("models", "gp*").stdout
+    assert "grabcut" not in some
+    (untrained,) = [line for line in some.splitlines() if "gpcis-resnet50 " in line.split("needs weights")[0]]
+    assert "needs weights" in untrained, "ClickPick ships none"
+    assert "at hand" not in untrained
 
 
 def test_connect_says_what_it_changed_once_and_remove_undoes_it(run: Run, fake: FakeLabelStudio) -> None:

@@ -202,6 +202,18 @@ def test_a_list_that_is_not_there_and_a_bad_mask(fakes: None, samples: Path) -> 
     assert "has values 200" in wrong.stderr
 
 
+def test_a_broken_last_sample_costs_no_measuring(
+    fakes: None, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.full((9, 14), 200, dtype=np.uint8)).save(samples.parent / "broken.png")
+    samples.write_text(samples.read_text() + "last,bar.png,broken.png\n")
+    monkeypatch.setattr(Growing, "encode", lambda *_: pytest.fail("hours of measuring would be lost"))
+    wrong = evaluate("--samples", samples, "--segmenter", "growing")
+    assert wrong.exit_code == 2
+    assert "sample 'last'" in wrong.stderr
+    assert "broken.png has values 200" in wrong.stderr
+
+
 def test_ctrl_c_leaves_no_file_and_no_traceback(
     fakes: None, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

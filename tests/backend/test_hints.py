@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,8 @@ class ModelThread:
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(1, "model")
 
-    def submit(self, function: Callable[[], Any]) -> Future[Any]:
-        return self.pool.submit(function)
+    def run(self, function: Callable[[], Any]) -> Any:
+        return self.pool.submit(function).result()
 
 
 class Suggester:

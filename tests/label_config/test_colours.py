@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from PIL import ImageColor
 
-from label_config.colours import QUESTION_COLOUR, VOID_COLOUR, is_red, label_colour
+from label_config.colours import HINT_COLOUR, QUESTION_COLOUR, VOID_COLOUR, is_red, label_colour
 
 pytestmark = pytest.mark.unit
 
@@ -11,6 +12,15 @@ def test_colours_are_distinct_and_never_red() -> None:
     colours = [label_colour(index) for index in range(254)]
     assert len({*colours, QUESTION_COLOUR, VOID_COLOUR}) == 256
     assert not any(is_red(colour) for colour in (*colours, QUESTION_COLOUR, VOID_COLOUR))
+
+
+def test_the_rings_of_hints_and_of_queries_are_told_apart() -> None:
+    """The query ring is magenta, or of a class; both kinds may lie on one image."""
+    hint = ImageColor.getrgb(HINT_COLOUR)
+    others = [QUESTION_COLOUR, VOID_COLOUR, *(label_colour(index) for index in range(254))]
+    gaps = [sum(abs(a - b) for a, b in zip(hint, ImageColor.getrgb(other), strict=True)) for other in others]
+    assert min(gaps) > 150
+    assert gaps[0] > 240
 
 
 def test_the_first_twelve_are_well_apart() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from model_zoo.errors import BadInput
-from model_zoo.evaluation.samples import Sample, read_samples
+from model_zoo.evaluation.samples import Sample, check_samples, read_samples
 
 pytestmark = pytest.mark.unit
 
@@ -107,8 +107,12 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((6, 4), np.uint8), "mask is 4x6 and the upright image 6x4"),
-        (np.full((4, 6), 128, np.uint8), "has values 128; expected only 0"),
+        (np.ones((6, 4), np.uint8), r"mask .*m\.png is 4x6 and the upright image 6x4"),
+        (np.full((4, 6), 128, np.uint8), r"mask .*m\.png has values 128; expected only 0"),
+        (
+            np.array([[0, 128] * 3] * 4, np.uint8),
+            r"1 \(object\) and 255 \(ignored\), or 0 and 255 \(object\)",
+        ),
         (np.arange(24, dtype=np.uint8).reshape(4, 6), r"has values 2, 3, 4, 5, 6, \.\.\.;"),
         (np.zeros((4, 6), np.uint8), "has no object pixel"),
         (np.full((4, 6), 255, np.uint8), "has no object pixel"),
@@ -129,3 +133,22 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(BadInput, match=rf"sample 'one': .*{name} cannot be read"):
         sample.load()
+
+
+def test_a_mask_of_0_and_255_alone_has_its_object_at_255(tmp_path: Path) -> None:
+    mask = np.zeros((4, 6), dtype=np.uint8)
+    mask[1:3, 2] = 255
+    _, truth = read_samples(write(tmp_path, mask))[0].load()
+    assert truth.dtype == np.uint8
+    assert np.array_equal(truth, mask // 255)
+
+
+def test_a_broken_last_sample_is_found_before_the_first_is_measured(tmp_path: Path) -> None:
+    path = write(tmp_path, lines="one,a.png,m.png\ntwo,a.png,m.png\nlast,a.png,n.png\n")
+    (tmp_path / "n.png").write_bytes((tmp_path / "m.png").read_bytes()[:50])
+    samples = read_samples(path)
+    checked: list[int] = []
+    with pytest.raises(BadInput, match=r"sample 'last': mask .*n\.png cannot be read"):
+        check_samples(samples, lambda: checked.append(1))
+    assert len(checked) == 2
+    check_samples(samples[:2])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from model_zoo.errors import BadInput
 from model_zoo.prompt import Box, Click, Prompt, Stroke
 from model_zoo.segmenters.clicknet import ClickNetParameters, ClickNetSegmenter, ClickNetState
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork, Logits, Pyramid
@@ -15,7 +18,7 @@ from model_zoo.segmenters.zoom_in import Region, ZoomPolicy
 pytestmark = pytest.mark.unit
 HEIGHT, WIDTH = 120, 160
 SMALL = ClickNetShape(wide=16, middle=8, fine=8, finest=8, attention_blocks=1, heads=2)
-PARAMETERS = ClickNetParameters(whole_side=160, zoomed_side=96, zoom=ZoomPolicy(keep=0.3))
+PARAMETERS = ClickNetParameters(whole_side=160, zoomed_side=96, small=0.0, zoom=ZoomPolicy(keep=0.3))
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
@@ -65,6 +68,20 @@ def test_the_first_click_uses_the_whole_image_and_later_ones_its_surroundings(sq
     third = model.decode(embedding, Prompt((*clicks, Click(61.5, 42.5))), second.state)
     assert third.state.view is second.state.view
     assert len(square.encoded) == 2, "the same surroundings are not encoded again"
+
+
+def test_a_small_object_is_looked_at_closely_at_the_first_click(square: Square) -> None:
+    click = Click(60.5, 40.5)
+    seen = {}
+    for small in (0.3, 0.5):
+        model = ClickNetSegmenter("clicknet", square, "digest", parameters=replace(PARAMETERS, small=small))
+        seen[small] = model.decode(model.encode(IMAGE), Prompt((click,)))
+    assert seen[0.3].state.view.region == Region(0, 0, HEIGHT, WIDTH)
+    closer = seen[0.5].state.view.region
+    assert closer.holds(click)
+    assert closer.height < HEIGHT / 2
+    assert square.maps[-1][0, 2].max() > 0.9, "it sees what was found from afar"
+    assert seen[0.5].logits[60, 40] > 0
 
 
 def test_a_click_outside_the_surroundings_moves_them(square: Square) -> None:
@@ -176,3 +193,41 @@ def test_an_empty_mask_names_nothing(square: Square) -> None:
     nothing = np.zeros((HEIGHT, WIDTH), dtype=bool)
     answer = model.decode(model.encode(IMAGE), Prompt((Click(5, 5, False),), mask=nothing))
     assert not (answer.logits > 0).any()
+
+
+class Sure(Square):
+    """As Square, with logits that a 32-bit exponential cannot take."""
+
+    def decode(self, pyramid: Pyramid, maps: torch.Tensor, index: torch.Tensor | None = None) -> Logits:
+        return Logits(*(100 * logits for logits in super().decode(pyramid, maps, index)))
+
+
+def test_the_surest_of_logits_overflow_nothing() -> None:
+    torch.manual_seed(0)
+    model = segmenter(Sure())
+    answer = model.decode(model.encode(IMAGE), Prompt((Click(60.5, 40.5),)))
+    assert answer.score == 1.0
+    assert (answer.state.probability.min(), answer.state.probability.max()) == (0.0, 1.0)
+
+
+def test_a_state_accounts_for_a_view_of_its_own_only(square: Square) -> None:
+    model = segmenter(square)
+    embedding = model.encode(IMAGE)
+    clicks = (Click(60.5, 40.5), Click(62.5, 44.5))
+    first = model.decode(embedding, Prompt(clicks[:1])).state
+    assert first.view is embedding.data.view
+    assert first.nbytes == first.probability.nbytes
+    assert embedding.nbytes == IMAGE.nbytes + first.view.nbytes
+    second = model.decode(embedding, Prompt(clicks), first).state
+    assert second.view is not embedding.data.view
+    assert second.nbytes == second.probability.nbytes + second.view.nbytes
+    assert second.view.nbytes > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.ones((WIDTH, HEIGHT), bool), np.ones((HEIGHT, WIDTH, 1), bool), np.ones((HEIGHT, WIDTH))]
+)
+def test_a_mask_that_is_not_the_images_is_refused(square: Square, wrong: np.ndarray) -> None:
+    model = segmenter(square)
+    with pytest.raises(BadInput, match="expected bool of the image's shape"):
+        model.decode(model.encode(IMAGE), Prompt((Click(60, 80),), mask=wrong))

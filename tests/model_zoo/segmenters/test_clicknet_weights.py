@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from model_zoo.errors import UnknownModel, WeightsMissing
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
+from model_zoo.segmenters import clicknet_weights
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.segmenters.clicknet_weights import (
     new_clicknet,
@@ -79,10 +80,30 @@ def test_tensors_of_another_release_are_counted(file: Path) -> None:
     assert name in str(raised.value)
 
 
-@pytest.mark.parametrize("shape", [{"wide": 32}, {"unknown": 1}, {"encoder": "no-such-encoder"}])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"wide": 32},
+        {"unknown": 1},
+        {"wide": "wide"},
+        {"encoder": "no-such-encoder"},
+        {"encoder": 7},
+        {"encoder": "vit_tiny_patch16_224"},
+    ],
+)
 def test_tensors_that_do_not_fit_the_shape_are_refused(file: Path, shape: dict[str, object]) -> None:
     save_file(load_file(file), file, metadata={"shape": json.dumps({**asdict(SMALL), **shape})})
     with pytest.raises(WeightsMissing, match="belongs to another release"):
+        read_clicknet(file)
+
+
+def test_encoders_that_timm_has_not_are_never_built(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clicknet_weights, "ClickNetwork", lambda *_: pytest.fail("timm would ask its hub"))
+    shape = {**asdict(SMALL), "encoder": "hf-hub:somebody/something"}
+    save_file(load_file(file), file, metadata={"shape": json.dumps(shape)})
+    with pytest.raises(
+        WeightsMissing, match="is for the network 'hf-hub:somebody/something', expected one that"
+    ):
         read_clicknet(file)
 
 

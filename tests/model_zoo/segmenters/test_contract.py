@@ -87,14 +87,8 @@ def test_encoding_is_deterministic_and_leaves_the_image_alone(segmenter: Segment
     )
 
 
-WEAK = {("clicknet-mis", key) for key in ("one click", "four clicks", "box")}
-"""Weights known to fail here, see docs/clicknet.md; better ones make the test fail until they leave this set."""
-
-
 @pytest.mark.parametrize("key", ["one click", "four clicks", "box", "box and clicks"])
-def test_the_obvious_object_is_found(segmenter: Segmenter, key: str, request: pytest.FixtureRequest) -> None:
-    if (segmenter.name, key) in WEAK:
-        request.applymarker(pytest.mark.xfail(reason="trained for too short a time", strict=True))
+def test_the_obvious_object_is_found(segmenter: Segmenter, key: str) -> None:
     found = segmenter.decode(embedded(segmenter.name), PROMPTS[key]).logits > 0
     rows, cols = np.mgrid[:HEIGHT, :WIDTH]
     truth = np.hypot(rows - 45, cols - 60) < 25

@@ -80,3 +80,10 @@ def test_what_is_asked_lies_in_the_image(shape: tuple[int, int]) -> None:
             assert asked is not None
             assert 0 <= asked.row < shape[0]
             assert 0 <= asked.col < shape[1]
+
+
+def test_the_surest_of_logits_overflow_nothing() -> None:
+    logits = with_patch(0.1) * 1e4
+    logits[30:51, 60:101] = 0.1
+    asked = suggest_click(mask(logits), FAR)
+    assert asked == suggest_click(mask(with_patch(0.1)), FAR)

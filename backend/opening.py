@@ -1,0 +1,134 @@
+"""Tasks that are opened: queries and pre-annotation at once, embeddings for the clicks to come in the background."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backend.background import Background, Step
+from backend.caches import SingleFlight
+from backend.embeddings import Decoder
+from backend.engines.local import LocalEngine
+from backend.errors import BadRequest, ClickPickError
+from backend.images import ImageFetcher
+from backend.learning.labelled import image_urls
+from backend.learning.pushing import Pusher, Queue
+from backend.learning.versions import Versions, version_name
+from backend.settings import Settings
+from backend.store import Store
+from backend.studio import TaskInfo
+from label_config import ImageSchema, ProjectSchema
+from model_zoo.errors import ModelZooError
+from model_zoo.registry import public_name
+
+LOG = logging.getLogger(__name__)
+BATCH_SECONDS = 80.0
+"""Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
+WARM_UP_TASKS = 4
+EMPTY = "empty-"
+"""Marks what was answered in place of queries that could not be had: no round takes it for a version's answer."""
+
+
+class Opening:
+    """Answers requests without clicks. ``images`` and ``pusher`` raise ConfigProblem where there is no token."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        engine: LocalEngine,
+        decoder: Decoder,
+        background: Background,
+        *,
+        images: Callable[[], ImageFetcher],
+        pusher: Callable[[], Pusher],
+    ) -> None:
+        self.versions = Versions(store, settings.versions_folder, lambda: settings.torch_device)
+        self._settings = settings
+        self._store = store
+        self._engine = engine
+        self._decoder = decoder
+        self._background = background
+        self._images = images
+        self._pusher = pusher
+        self._flights: SingleFlight[tuple[Any, ...], dict[str, Any]] = SingleFlight()
+
+    def open(
+        self, project: int, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """One prediction a task; an empty one where there is nothing to ask, or no time or no image to ask about."""
+        self._warm(schema, tasks[:WARM_UP_TASKS])
+        target = schema.pixel_image
+        if target is None:
+            return [nothing(public_name(self._settings.segmenter)) for _ in tasks]
+        deadline = time.monotonic() + BATCH_SECONDS
+        answers = []
+        for task in tasks:
+            if time.monotonic() > deadline:
+                answers.append(nothing(version_name(project, 0, EMPTY)))
+                continue
+            answers.append(self._open_task(project, schema, target, task))
+        return answers
+
+    def _open_task(
+        self, project: int, schema: ProjectSchema, target: ImageSchema, task: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        live = self._store.live_version(project)
+        if live is not None and live.classes != target.classes:
+            live = None
+        version = live.name if live else version_name(project, 0, schema.digest)
+        info = task_info(task)
+
+        def propose() -> dict[str, Any]:
+            answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
+            for label in self._store.labels(project, info.id):
+                item = label.item if target.multi_page else None
+                answered.setdefault((label.task, item), []).append((label.row, label.col))
+            learner = self.versions.load(live) if live else None
+            queue = Queue(project, schema, target, version, version, learner, answered)
+            return self._pusher().proposal(queue, info) or nothing(version_name(project, 0, EMPTY))
+
+        key = (project, info.id, version, schema.digest)
+        try:
+            for _, url in image_urls(target, info.data):
+                self._images().get(url, info.id)  # here, so that no click waits for the network
+            return self._flights.do(key, lambda: self._engine.run(propose))
+        except (ClickPickError, ModelZooError) as problem:
+            LOG.warning("task %d opens without queries: %s", info.id, problem)
+            return nothing(version_name(project, 0, EMPTY))
+
+    def _warm(self, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Embed the images of tasks that have just been opened, so that their first click is a quick one."""
+        steps = [
+            self._embedding(url, task_info(task).id, image.segmenter or self._settings.segmenter)
+            for task in tasks
+            for image in schema.click_images
+            for _, url in image_urls(image, task.get("data") or {})[:1]
+        ]
+        if self._settings.token and steps:
+            self._background.start(steps)
+
+    def _embedding(self, url: str, task: int, segmenter: str) -> Step:
+        def embed() -> None:
+            image = self._images().get(url, task)
+            self._engine.run(lambda: self._decoder.embed(segmenter, image))
+
+        return Step(embed, f"task {task} was not warmed up")
+
+
+def task_info(task: Mapping[str, Any]) -> TaskInfo:
+    """The task of a request; raises BadRequest for what is none."""
+    number, data = task.get("id"), task.get("data")
+    if not isinstance(number, int) or not 0 <= number < 1 << 31 or not isinstance(data, Mapping):
+        raise BadRequest(
+            "a task without a numeric id or without data was got; expected Label Studio's task JSON"
+        )
+    return TaskInfo(number, dict(data), bool(task.get("is_labeled")))
+
+
+def nothing(version: str | None) -> dict[str, Any]:
+    """A valid prediction that shows nothing."""
+    answer: dict[str, Any] = {"result": [], "score": 0.0}
+    return answer if version is None else {**answer, "model_version": version}

@@ -1,0 +1,58 @@
+"""Tasks that are opened: queries at once, or nothing, and quickly."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.backend.app.bodies import body_of
+from tests.fakes.label_studio import FakeLabelStudio
+
+pytestmark = pytest.mark.unit
+
+
+def test_opening_a_pixel_task_shows_queries_at_once(
+    client: FlaskClient, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    config = fake.projects[project]["label_config"]
+    answer = client.post("/predict", json=body_of(fake, project, tasks[:2], config))
+    first, second = answer.json["results"]
+    assert len(first["result"]) == len(second["result"]) == 10
+    again = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"][0]
+    assert again["result"] == first["result"], "asked twice, the queries are the same"
+
+
+def test_one_unreadable_image_leaves_the_other_tasks_of_a_batch_alone(
+    client: FlaskClient, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    fake.uploads[fake.tasks[tasks[0]]["data"]["image"]] = b"no image at all"
+    config = fake.projects[project]["label_config"]
+    first, second = client.post("/predict", json=body_of(fake, project, tasks[:2], config)).json["results"]
+    assert first["result"] == []
+    assert len(second["result"]) == 10
+
+
+def test_opening_a_click_task_answers_nothing_and_quickly(
+    client: FlaskClient, fake: FakeLabelStudio, click_project: tuple[int, int, str]
+) -> None:
+    project, task, config = click_project
+    started = time.monotonic()
+    answer = client.post("/predict", json=body_of(fake, project, [task], config))
+    assert answer.json["results"][0]["result"] == []
+    assert time.monotonic() - started < 1
+
+
+def test_what_was_answered_in_place_of_queries_is_no_versions_answer(
+    client: FlaskClient, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    config = fake.projects[project]["label_config"]
+    good = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"][0]
+    fake.uploads.clear()
+    empty = client.post("/predict", json=body_of(fake, project, tasks[1:2], config)).json["results"][0]
+    assert empty["result"] == []
+    assert empty["model_version"] != good["model_version"]
