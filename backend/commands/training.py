@@ -63,8 +63,8 @@ def train_clicks(
     ] = 0,
     seed: Seed = 0,
     device: Device = "auto",
-    views: Views = 4,
-    objects: Objects = 3,
+    views: Views = 6,
+    objects: Objects = 2,
     side: Side = None,
 ) -> None:
     """Train a click model on folders of images with masks; resumes by itself; the last line is JSON."""
@@ -119,8 +119,8 @@ def pretrain(
     regions: Annotated[int, typer.Option(min=1, help="regions kept aside to measure on, at most")] = 50,
     seed: Seed = 0,
     device: Device = "auto",
-    views: Views = 4,
-    objects: Objects = 3,
+    views: Views = 6,
+    objects: Objects = 2,
     side: Side = None,
 ) -> None:
     """Adapt a click model to images without labels (MIS) and measure it before and after; the last line is JSON."""
