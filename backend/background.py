@@ -39,8 +39,12 @@ class Background:
         with self._lock:
             if self._stopping.is_set():
                 return
+            try:
+                thread.start()
+            except RuntimeError as problem:  # the machine has no thread to give; nobody waits for this work
+                LOG.warning("%s: %s", steps[0].failure if steps else "no step", problem)
+                return
             self._threads.add(thread)
-            thread.start()
 
     def cancel(self) -> None:
         """Begin no further step, and take what fails from now on for a sign of the end."""
@@ -67,7 +71,7 @@ class Background:
                     return
                 self._take(step)
         finally:
-            with self._lock:
+            with self._lock:  # held by start until this thread is in the set
                 self._threads.discard(threading.current_thread())
 
     def _take(self, step: Step) -> None:

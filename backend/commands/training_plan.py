@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -65,14 +66,16 @@ def make_trainer(
 ) -> ClickTrainer:
     """The trainer, with all settings that its checkpoint must agree with."""
     drawn = BatchPolicy(views=plan.views, objects=plan.objects)
+    views = ViewPolicy(side=plan.side)
     maker = BatchMaker(
         pictures,
         trees,
-        views=ViewPolicy(side=plan.side),
+        views=views,
         policy=drawn if trees else replace(drawn, unlabelled=0.0),
         seed=plan.seed,
         supervised=supervised,
     )
+    clicks = find_recipe(plan.segmenter).clicks
     facts = {
         **asdict(plan),
         **settings,
@@ -82,6 +85,6 @@ def make_trainer(
         "rate": policy.rate,
         "smoothness": policy.smoothness,
         "processes": processes()[0],
+        "recipe": hashlib.sha256(repr((views, drawn, clicks, policy.corrections)).encode()).hexdigest()[:12],
     }
-    clicks = find_recipe(plan.segmenter).clicks
     return ClickTrainer(network, maker, policy, device, clicks=clicks, settings=facts)

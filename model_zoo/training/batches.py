@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,10 @@ from model_zoo.segmenters.zoom_in import Region
 from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
 from model_zoo.training.region_tree import RegionTree
 from model_zoo.training.views import Shape, ViewPolicy, choose_view, cut, cut_labels, recolour
+
+ATTEMPTS = 100
+"""Photographs tried for one view; after a third of them any stretch will do."""
+FEWEST = 8  # pixels of an object in its view
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class BatchMaker:
         self._chances = weights / weights.sum()
         self._trees = trees
         self._views = views
+        self._stretching = replace(views, stretched=math.inf)  # for photographs of unusual ratio
         self._policy = policy
         self._seed = seed
         self._supervised = supervised
@@ -113,18 +119,21 @@ class BatchMaker:
 
     def _view(self, shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Bools, Bools]:
         """(H, W, 3) image, (K, H, W) objects, (K, H, W) valid pixels."""
-        for _ in range(100):
+        for attempt in range(ATTEMPTS):
             loaded = self._load(int(rng.choice(len(self._pictures), p=self._chances)))
             source = loaded.source(self._policy.unlabelled, rng)
             if source is None:
                 continue
             first = source.draw(rng)
-            shown = choose_view(first[0], shape, self._views, rng) if first[0].any() else None
+            views = self._views if attempt < ATTEMPTS // 3 else self._stretching
+            shown = choose_view(first[0], shape, views, rng) if first[0].any() else None
             if shown is None or not self._fits(first, shown):
                 continue
             seen = self._cut_all(
                 [first, *islice(self._others(loaded, shown, rng), self._policy.objects - 1)], shown, shape
             )
+            if not seen:
+                continue
             image = recolour(cut(loaded.image, shown, shape), self._views, rng)
             flip = slice(None, None, -1 if rng.random() < self._views.mirrored else 1)
             truths, valids = np.stack([t for t, _ in seen]), np.stack([v for _, v in seen])
@@ -144,9 +153,10 @@ class BatchMaker:
     def _cut_all(
         self, pairs: list[tuple[Bools, Bools]], shown: Region, shape: Shape
     ) -> list[tuple[Bools, Bools]]:
-        """As many as the policy has objects, repeated where there are fewer."""
+        """As many as the policy has objects, repeated where there are fewer; none when too few pixels are left."""
         cut_out = [_cut_pair(*pair, shown, shape) for pair in pairs]
-        return [cut_out[i % len(cut_out)] for i in range(self._policy.objects)]
+        usable = [pair for pair in cut_out if pair[0].sum() >= FEWEST]
+        return [usable[i % len(usable)] for i in range(self._policy.objects)] if usable else []
 
     def _fits(self, pair: tuple[Bools, Bools], shown: Region) -> bool:
         """Whether the view shows the object, neither too small in it nor all of it."""

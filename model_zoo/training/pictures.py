@@ -18,7 +18,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from model_zoo.errors import BadInput
 from model_zoo.training.region_tree import RegionTree
@@ -105,7 +105,7 @@ class Picture:
         try:
             with Image.open(self.image) as file:
                 upright = ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+        except Exception as error:  # a decoder may raise anything on a damaged file
             raise BadInput(
                 f"{self.image} cannot be read as an image: {error}; remove or replace it"
             ) from error
@@ -143,7 +143,7 @@ def _read_labels(path: Path, height: int, width: int) -> Labels:
     try:
         with Image.open(path) as file:
             labels = np.array(file)
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # as above
         raise BadInput(f"{path} cannot be read as a label image: {error}; remove or replace it") from error
     if labels.ndim != 2:
         raise BadInput(f"{path} has shape {labels.shape}; expected one channel of numbers; convert it first")
@@ -198,12 +198,12 @@ def _segments(path: Path) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Image name -> numbers of its objects and of its crowds, for the images that the file lists."""
     if not path.is_file():
         return {}
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         rows: Sequence[dict[str, str]] = list(csv.DictReader(stream))
     chosen: dict[str, tuple[list[int], list[int]]] = {row["name"]: ([], []) for row in rows}
     for row in rows:
         objects, crowds = chosen[row["name"]]
-        if row.get("iscrowd", "0") != "0":
+        if row.get("iscrowd") == "1":
             crowds.append(int(row["id"]))
         elif row.get("isthing", "1") == "1":
             objects.append(int(row["id"]))

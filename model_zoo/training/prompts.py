@@ -43,7 +43,7 @@ def _first(
     truth: NDArray[np.bool_], valid: NDArray[np.bool_], policy: ClickPolicy, rng: np.random.Generator
 ) -> tuple[Floats, list[Click]]:
     maps, clicks = empty_maps(*truth.shape), list[Click]()
-    boxed = rng.random() < policy.boxes
+    boxed = rng.random() < policy.boxes and bool(truth.any())
     if boxed:
         draw_box(maps, loose_box(truth, rng))
     if boxed and rng.random() < 0.5:

@@ -109,11 +109,6 @@ class ClickTrainer:
             while not ended:
                 started = time.monotonic()
                 loss, iou = self.learn(next(batches))
-                if not math.isfinite(loss):
-                    raise BadInput(
-                        f"the loss became {loss} at step {self.step}; expected a number; nothing was written over: "
-                        "the last checkpoint is older; start anew with its weights (--init) or another --seed"
-                    )
                 self._loss = loss if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * loss
                 self._iou = iou if math.isnan(self._iou) else 0.98 * self._iou + 0.02 * iou
                 # Each process has its clock; one that stopped alone would leave the others waiting for it.
@@ -156,7 +151,12 @@ class ClickTrainer:
             output = self._parallel(images, maps, index, clicks=prompts.clicks)
         loss, iou = self._loss_of(output, batch, images, index)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), 5.0))  # the same in all processes
+        if not math.isfinite(norm):
+            raise BadInput(
+                f"the gradient became {norm} at step {self.step}, with a loss of {float(loss.detach())}; expected "
+                "numbers; the weights were not changed; start afresh with another --seed and --out"
+            )
         self._optimiser.step()
         self.step += 1
         self._average()

@@ -35,9 +35,10 @@ class TreeCache:
         tree = replace(tree, separation=separation(features, tree))
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_bytes(tree.save())
+        data = tree.save()
+        unfinished.write_bytes(data)
         unfinished.replace(path)
-        return tree
+        return RegionTree.load(data)  # rounded as the next run will find it
 
     def _digest(self, image: Path) -> str:
         try:

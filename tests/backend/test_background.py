@@ -186,3 +186,17 @@ def test_nothing_begins_after_the_end(background: Background) -> None:
     background.start([Step(lambda: taken.append(1), "never")])
     assert background._running() == []
     assert taken == []
+
+
+def test_a_machine_without_threads_loses_the_work_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    background = Background()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        background.start([Step(lambda: None, "task 7 was not warmed up")])
+    background.stop()
+    assert "task 7 was not warmed up: can't start new thread" in caplog.text

@@ -127,3 +127,29 @@ def test_objects_that_a_view_cuts_off_are_left_out(tmp_path: Path) -> None:
     for truth in large:  # it is wider than high, and its view shows nine tenths of it
         rows, cols = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
         assert truth[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].mean() > 0.8
+
+
+def test_long_photographs_are_stretched_rather_than_refused(tmp_path: Path) -> None:
+    labels = np.zeros((60, 260), dtype=np.uint8)
+    labels[15:45, 20:240] = 1
+    for folder, pixels in (("images", np.stack([100 * labels] * 3, axis=2)), ("masks", labels)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    pictures = [(picture, 1.0) for picture in list_pictures(tmp_path)]
+    views, policy = ViewPolicy(side=160, square=0.0), BatchPolicy(views=1, objects=1)
+    maker = BatchMaker(pictures, {}, views=views, policy=policy, seed=0)
+    batches = [maker.make(number) for number in range(8)]
+    assert {batch.truth.shape[1:] for batch in batches} == {(128, 192), (192, 128)}
+    assert all(batch.truth.any() for batch in batches)
+
+
+def test_an_object_that_vanishes_in_its_view_is_not_learnt_from(tmp_path: Path) -> None:
+    labels = np.zeros((SIDE * 10, SIDE * 10), dtype=np.uint8)
+    labels[:, 3:5] = 1
+    for folder, pixels in (("images", np.stack([labels] * 3, axis=2)), ("masks", labels)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    pictures = [(picture, 1.0) for picture in list_pictures(tmp_path)]
+    views = ViewPolicy(side=SIDE, whole=1.0, trimmed=0.0)
+    with pytest.raises(BadInput, match="no object of a usable size"):
+        BatchMaker(pictures, {}, views=views, policy=BatchPolicy(views=1), seed=0).make(0)

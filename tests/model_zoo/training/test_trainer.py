@@ -186,10 +186,21 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_checkpoint(
     list(first.run(path, lambda: True))
     kept = path.read_bytes()
     broken = trainer(folder, steps=4)
-    broken.learn = lambda _: (math.nan, 0.0)  # type: ignore[method-assign]
-    with pytest.raises(BadInput, match="the loss became nan at step"):
+    weights = copy.deepcopy(broken.network)
+    loss_of = broken._loss_of
+
+    def infinite(*arguments: Any) -> Any:
+        loss, iou = loss_of(*arguments)
+        return loss * math.inf, iou
+
+    broken._loss_of = infinite  # type: ignore[method-assign]
+    broken.resume(path)
+    weights.load_state_dict(broken.network.state_dict())
+    with pytest.raises(BadInput, match="the gradient became nan at step 1"):
         list(broken.run(path))
     assert path.read_bytes() == kept
+    parameters = dict(weights.named_parameters())
+    assert all(torch.equal(now, parameters[name]) for name, now in broken.network.named_parameters())
 
 
 def test_minutes_count_the_wait_for_batches(folder: Path) -> None:

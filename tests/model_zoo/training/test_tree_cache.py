@@ -9,6 +9,7 @@ from PIL import Image
 
 from model_zoo.training import tree_cache
 from model_zoo.training.pictures import Picture
+from model_zoo.training.salience import salience
 from model_zoo.training.tree_cache import TreeCache, grow_trees
 
 pytestmark = pytest.mark.unit
@@ -78,3 +79,14 @@ def test_unreadable_images_are_reported_in_their_place(tmp_path: Path, built: li
     assert [one.tree is not None for one in grown] == [True, False, False]
     assert "b.png cannot be read" in grown[1].problem
     assert "c.png cannot be read" in grown[2].problem
+
+
+def test_a_tree_is_the_same_on_the_day_it_is_built_and_ever_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).normal(size=(6, 8, 4)).astype(np.float32)
+    monkeypatch.setattr(tree_cache, "token_features", lambda *_: noise)
+    seen = picture(tmp_path, "a", 1)
+    first, second = cache(tmp_path).get(seen), cache(tmp_path).get(seen)
+    assert first.separation is not None
+    assert np.array_equal(salience(first), salience(second))
