@@ -147,6 +147,12 @@ def _read_labels(path: Path, height: int, width: int) -> Labels:
         raise BadInput(f"{path} cannot be read as a label image: {error}; remove or replace it") from error
     if labels.ndim != 2:
         raise BadInput(f"{path} has shape {labels.shape}; expected one channel of numbers; convert it first")
+    expected = labels.shape[1] * height / width
+    if abs(labels.shape[0] - expected) > 2 + 0.01 * expected:
+        raise BadInput(
+            f"{path} is {labels.shape[1]}x{labels.shape[0]} and its upright photograph has the ratio {width}:{height}; "
+            "expected the same size; rotate or replace it"
+        )
     resized = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.int32)
 
@@ -200,6 +206,11 @@ def _segments(path: Path) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         return {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         rows: Sequence[dict[str, str]] = list(csv.DictReader(stream))
+    for number, row in enumerate(rows, start=2):
+        if not row.get("name") or not (row.get("id") or "").isdecimal():
+            raise BadInput(
+                f"{path}, line {number}: got {row}; expected the columns name and id, the latter a number"
+            )
     chosen: dict[str, tuple[list[int], list[int]]] = {row["name"]: ([], []) for row in rows}
     for row in rows:
         objects, crowds = chosen[row["name"]]

@@ -160,3 +160,21 @@ def test_larger_regions_are_asked_for_more_often(tmp_path: Path) -> None:
     regions = picture.labelled(20, 20)
     assert isinstance(regions, LabelRegions)
     assert regions.chances == pytest.approx((0.75, 0.25))  # roots of 0.9 and 0.1
+
+
+@pytest.mark.parametrize("table", ["name,isthing\na,1\n", "name,id\na,x\n", "id\n3\n"])
+def test_a_table_without_names_or_numbers_is_refused_by_its_line(tmp_path: Path, table: str) -> None:
+    write(tmp_path / "images" / "a.png", np.zeros((4, 4, 3)))
+    (tmp_path / "segments.csv").write_text(table)
+    with pytest.raises(BadInput, match=r"segments\.csv, line 2: .*expected the columns name and id"):
+        list_pictures(tmp_path)
+
+
+def test_a_mask_of_another_photograph_is_not_stretched(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", np.zeros((40, 60, 3)))
+    write(tmp_path / "masks" / "a.png", np.ones((60, 40)))
+    (picture,) = list_pictures(tmp_path)
+    with pytest.raises(BadInput, match=r"a\.png is 40x60 .* ratio 60:40"):
+        picture.labelled(40, 60)
+    write(tmp_path / "masks" / "a.png", np.ones((20, 30)))
+    assert picture.labelled(40, 60) is not None, "half the size of the same view is fine"
