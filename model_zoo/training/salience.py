@@ -3,7 +3,8 @@
 MIS draws a node by its depth alone, so that a training object is a part or a piece of background more often than an
 object. Here nodes are drawn as in MIS, several at a time, and one of them is kept by how much it stands out: the
 share of the variance of all features that is explained by cutting the region out of the image (Otsu's criterion),
-and how little of the image's border the region holds (the boundary prior of Wei et al., ECCV 2012). No label is used to draw them.
+and how little of the image's border the region holds (the boundary prior of Wei et al., ECCV 2012). No
+label is used to draw them.
 """
 
 from __future__ import annotations
