@@ -113,20 +113,25 @@ def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> Non
 
 def test_objects_that_a_view_cuts_off_are_left_out(tmp_path: Path) -> None:
     labels = np.zeros((SIDE, 2 * SIDE), dtype=np.uint8)
-    labels[20:40, 10:30] = 1
-    labels[8:56, 60:120] = 2
-    for folder, pixels in (("images", np.stack([100 * labels] * 3, axis=2)), ("regions", labels)):
+    labels[20:40, 10:40] = 1
+    labels[8:56, 50:120] = 2
+    grey = 100 * labels
+    grey[8:56, 85:120] = 250  # the right half of the larger one is brighter
+    for folder, pixels in (("images", np.stack([grey] * 3, axis=2)), ("regions", labels)):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
     pictures = [(picture, 1.0) for picture in list_pictures(tmp_path)]
-    policy = BatchPolicy(views=8, objects=3)
-    batch = BatchMaker(pictures, {}, views=ViewPolicy(side=SIDE, whole=0.0), policy=policy, seed=0).make(0)
-    grey = batch.images[..., 0].astype(float)
-    large = [t for n, t in enumerate(batch.truth) if grey[n // 3][t].mean() > 150 and t.any()]
-    assert large
-    for truth in large:  # it is wider than high, and its view shows nine tenths of it
-        rows, cols = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
-        assert truth[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].mean() > 0.8
+    views = ViewPolicy(side=SIDE, whole=0.0, brightness=0.0, contrast=0.0, colour=0.0)
+    maker = BatchMaker(pictures, {}, views=views, policy=BatchPolicy(views=8, objects=3), seed=0)
+    whole = 0
+    for number in range(12):
+        batch = maker.make(number)
+        for sample, truth in enumerate(batch.truth):
+            shown = batch.images[sample // 3][..., 0][truth]
+            if shown.min() > 150:  # the larger one alone
+                whole += 1
+                assert shown.max() > 240, "its left half without its right one"
+    assert whole > 10
 
 
 def test_long_photographs_are_stretched_rather_than_refused(tmp_path: Path) -> None:
