@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_zoo.errors import BadInput
 from model_zoo.segmenters.zoom_in import Region
+from model_zoo.training.pasting import PastePolicy, cut_out, paste
 from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
 from model_zoo.training.region_tree import RegionTree
 from model_zoo.training.views import Shape, ViewPolicy, choose_view, cut, cut_labels, recolour
@@ -33,6 +34,7 @@ class BatchPolicy:
     smallest: float = 0.002  # share of the view that an object covers at least
     visible: float = 0.9  # share of an object that its view shows at least
     largest: float = 0.95
+    paste: PastePolicy = field(default_factory=PastePolicy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +139,31 @@ class BatchMaker:
             image = recolour(cut(loaded.image, shown, shape), self._views, rng)
             flip = slice(None, None, -1 if rng.random() < self._views.mirrored else 1)
             truths, valids = np.stack([t for t, _ in seen]), np.stack([v for _, v in seen])
-            return image[:, flip], truths[:, :, flip], valids[:, :, flip]
+            view = image[:, flip], truths[:, :, flip], valids[:, :, flip]
+            return self._pasted(*view, rng) if rng.random() < self._policy.paste.chance else view
         raise BadInput("a hundred pictures in a row showed no object of a usable size; check the masks")
+
+    def _pasted(
+        self, image: NDArray[np.uint8], truths: Bools, valids: Bools, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], Bools, Bools]:
+        """The view with an object of another picture, which takes the place of the first object asked for.
+
+        Of the others what is left counts; those that are hidden for the most part are replaced too.
+        """
+        other = self._load(int(rng.choice(len(self._pictures), p=self._chances)))
+        source = other.source(self._policy.unlabelled, rng)
+        region = None if source is None else source.draw(rng)[0]
+        if region is None or region.sum() < FEWEST or region.mean() > self._policy.paste.largest:
+            return image, truths, valids
+        piece, inside = cut_out(other.image, region)
+        mixed, covered = paste(image, recolour(piece, self._views, rng), inside, self._policy.paste, rng)
+        if covered.sum() < max(FEWEST, self._policy.smallest * covered.size):
+            return image, truths, valids
+        left = truths & ~covered
+        hidden = left.sum(axis=(1, 2)) < np.maximum(FEWEST, 0.5 * truths.sum(axis=(1, 2)))
+        hidden[0] = True
+        left[hidden] = covered
+        return mixed, left, valids | covered
 
     def _others(
         self, loaded: _Loaded, shown: Region, rng: np.random.Generator

@@ -29,6 +29,9 @@ Labels = NDArray[np.int32]
 IGNORED = 255
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 LONGEST = 1024  # pixels that are kept of larger photographs
+SEAM = 0.15
+"""Where between this and 1 - this of a pixel's surroundings belong to a tree region, its side is in doubt: its cells
+are coarser than the photograph."""
 SMALLEST = 0.002  # share of the photograph below which a region is not asked for
 
 
@@ -66,7 +69,10 @@ class LabelRegions:
 
 @dataclass(frozen=True, eq=False)
 class TreeRegions:
-    """Nodes of a region tree, drawn top-down (MIS), salient ones before others; no labels needed."""
+    """Nodes of a region tree, drawn top-down (MIS), salient ones before others; no labels needed.
+
+    Pixels along the region's border do not count, see SEAM.
+    """
 
     tree: RegionTree
     height: int
@@ -74,8 +80,8 @@ class TreeRegions:
     smallest: float = 0.05
 
     def draw(self, rng: np.random.Generator) -> tuple[Bools, Bools]:
-        node = draw_salient(self.tree, self._chances, rng, self.smallest)
-        return self.region(node), np.ones((self.height, self.width), dtype=np.bool_)
+        soft = self._soft(draw_salient(self.tree, self._chances, rng, self.smallest))
+        return np.asarray(soft > 0.5), np.asarray(np.abs(soft - 0.5) > 0.5 - SEAM)
 
     @cached_property
     def _chances(self) -> NDArray[np.float32]:
@@ -83,9 +89,13 @@ class TreeRegions:
 
     def region(self, node: int) -> Bools:
         """A node at the size of the photograph, (height, width), its staircase smoothed."""
+        return np.asarray(self._soft(node) > 0.5)
+
+    def _soft(self, node: int) -> NDArray[np.float32]:
+        """How much of each pixel's surroundings, as large as a cell, belongs to a node: (height, width), 0 to 1."""
         cells = self.tree.mask(node).astype(np.float32)
         size = self.width, self.height
-        return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR) > 0.5)
+        return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 @dataclass(frozen=True)

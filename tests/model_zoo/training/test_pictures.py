@@ -132,9 +132,16 @@ def test_nodes_of_a_tree_come_at_the_size_of_the_photograph() -> None:
     left = np.zeros((32, 40), dtype=bool)
     left[:, :20] = True
     assert halves == {left.tobytes(), (~left).tobytes()}
-    truth, valid = regions.draw(np.random.default_rng(0))
+
+
+def test_pixels_near_the_border_of_a_node_do_not_count() -> None:
+    two_cells = TreeRegions(build_tree(np.array([[[0.0], [1.0]]], dtype=np.float32)), 32, 40)
+    truth, valid = two_cells.draw(np.random.default_rng(0))
     assert truth.shape == valid.shape == (32, 40)
-    assert valid.all()
+    assert truth[:, :20].all() != truth[:, 20:].all()
+    assert not valid[:, 14:26].any()  # a cell is 20 pixels wide, and the border lies at 20
+    assert valid[:, :12].all()
+    assert valid[:, 28:].all()
 
 
 def test_unlabelled_pixels_and_crowds_do_not_count(tmp_path: Path) -> None:
