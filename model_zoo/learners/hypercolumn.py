@@ -101,7 +101,7 @@ def projected(pyramid: Pyramid, weight: torch.Tensor, bias: torch.Tensor) -> Ite
     weights = torch.split(weight, sizes)
     grids = [torch.einsum("chw,ck->hwk", level, w) for level, w in zip(pyramid.levels, weights, strict=False)]
     for place, (context, w) in enumerate(zip(pyramid.wide, weights[len(grids) :], strict=False)):
-        grids[place - CONTEXTS] += torch.einsum("chw,ck->hwk", context, w)
+        grids[place - len(pyramid.wide)] += torch.einsum("chw,ck->hwk", context, w)
     finest, rest = grids[0] + bias, list(zip(grids[1:], pyramid.steps[1:], strict=True))
     height, width = finest.shape[:2]
     row_step, col_step = pyramid.steps[0]

@@ -50,6 +50,24 @@ def training_pixels(image: LabelledImage, classes: int, budget: int) -> Training
     return TrainingPixels(pixels, labels)
 
 
+def examples(
+    labelled: Sequence[LabelledImage], classes: Sequence[str]
+) -> list[tuple[LabelledImage, TrainingPixels]]:
+    """The images that have labels, with those to train on; raises BadInput unless at least two classes are labelled."""
+    if len(set(classes)) < max(2, len(classes)) or len(classes) >= UNLABELLED:
+        raise BadInput(f"classes are {list(classes)}; expected 2 to {UNLABELLED - 1} distinct names")
+    budget = dense_budget(labelled)
+    pairs = [(image, training_pixels(image, len(classes), budget)) for image in labelled]
+    pairs = [(image, chosen) for image, chosen in pairs if len(chosen.labels)]
+    present = sorted({int(label) for _, chosen in pairs for label in np.unique(chosen.labels)})
+    if len(present) < 2:
+        named = f"of the class {classes[present[0]]!r} alone" if present else "of no class"
+        raise BadInput(
+            f"there are labels {named}; expected at least two classes; label a pixel of another one"
+        )
+    return pairs
+
+
 def check_inside(image: LabelledImage, pixels: NDArray[np.int64], height: int, width: int) -> None:
     """Raise BadInput unless all pixels lie in the image and the dense mask has its size."""
     if image.dense is not None and image.dense.shape != (height, width):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_zoo.encoders import LITE0, Encoder, check_image, create_encoder
+from model_zoo.encoders import Encoder, check_image, create_encoder
 from model_zoo.errors import BadInput
 from model_zoo.learners.base import UNLABELLED, FitReport, LabelledImage, Learner, Progress
 from model_zoo.learners.features import FeatureCache, PixelFeatures
@@ -29,23 +29,23 @@ from model_zoo.learners.hypercolumn import (
     probabilities,
     vector_length,
 )
-from model_zoo.learners.labels import TrainingPixels, check_inside, dense_budget, training_pixels
+from model_zoo.learners.labels import check_inside, dense_budget, examples, training_pixels
+from model_zoo.learners.pyramid_cache import PyramidCache
 from model_zoo.learners.state import Description, read_state, write_state
-from model_zoo.registry import register_learner
+from model_zoo.registry import register_learner_family
 
 ENCODING_SHARE = 0.9
 """Share of the progress bar that encoding takes; training the head is quick."""
 
 
-@register_learner(
-    paper="Tan & Le, EfficientNet, ICML 2019 (Lite0 features); Shin et al., PixelPick, ICCVW 2021 (sparse labels)",
-    licence="Apache-2.0",
+@register_learner_family(
+    listed=("lite0",),
+    paper="Hariharan et al., Hypercolumns, CVPR 2015; Shin et al., PixelPick, ICCVW 2021 (sparse labels)",
     source="ClickPick",
-    weights=(LITE0,),
 )
-def probe_lite0(device: str) -> Learner:
-    """Frozen EfficientNet-Lite0 and a small head: trains in seconds on two CPU cores."""
-    return Probe("probe-lite0", create_encoder("efficientnet-lite0", device))
+def probe(encoder: str, device: str) -> Learner:
+    """Frozen {encoder} and a small head: trains in seconds on two CPU cores."""
+    return Probe(f"probe-{encoder}", create_encoder(encoder, device))
 
 
 class Probe(Learner):
@@ -55,6 +55,7 @@ class Probe(Learner):
         self.name = name
         self.classes: tuple[str, ...] = ()
         self._cache = FeatureCache()
+        self._pyramids: PyramidCache | None = None
         self._encoder = encoder
         self._fingerprint = f"{encoder.fingerprint}:{RECIPE}"
         self._head: Head | None = None
@@ -71,15 +72,15 @@ class Probe(Learner):
     ) -> FitReport:
         started = time.perf_counter()
         tell = progress or _silent
-        examples = _examples(labelled, classes)
+        pairs = examples(labelled, classes)
         vectors = []
         encode_seconds = 0.0
-        for done, (image, chosen) in enumerate(examples):
-            tell(ENCODING_SHARE * done / len(examples), f"encoding image {done + 1} of {len(examples)}")
+        for done, (image, chosen) in enumerate(pairs):
+            tell(ENCODING_SHARE * done / len(pairs), f"encoding image {done + 1} of {len(pairs)}")
             found, seconds = self._vectors(image, chosen.pixels)
             vectors.append(found)
             encode_seconds += seconds
-        labels = np.concatenate([chosen.labels for _, chosen in examples])
+        labels = np.concatenate([chosen.labels for _, chosen in pairs])
         head, loss = fit_head(
             torch.from_numpy(np.concatenate(vectors)).float(),
             torch.from_numpy(labels),
@@ -88,7 +89,7 @@ class Probe(Learner):
             report=lambda share: tell(ENCODING_SHARE + (1 - ENCODING_SHARE) * share, "training"),
         )
         self._head, self.classes = head.to(self._encoder.device), tuple(classes)
-        return FitReport(len(examples), len(labels), time.perf_counter() - started, encode_seconds, loss)
+        return FitReport(len(pairs), len(labels), time.perf_counter() - started, encode_seconds, loss)
 
     def predict_proba(self, image: NDArray[np.uint8], samples: int = 1) -> NDArray[np.float32]:
         head = self._fitted()
@@ -106,6 +107,10 @@ class Probe(Learner):
 
     def use_cache(self, cache: FeatureCache) -> None:
         self._cache = cache
+
+    def use_pyramids(self, cache: PyramidCache) -> None:
+        """Keep whole encoder passes there too, for runs that predict the same images again and again."""
+        self._pyramids = cache
 
     def prepare(self, image: LabelledImage) -> None:
         chosen = training_pixels(image, UNLABELLED, dense_budget([image]))
@@ -147,28 +152,11 @@ class Probe(Learner):
         recent = self._recent
         if recent is not None and recent[0] is image:
             return recent[1]
-        pyramid = build_pyramid(self._encoder, image)
+        build = build_pyramid if self._pyramids is None else self._pyramids.pyramid
+        pyramid = build(self._encoder, image)
         if not image.flags.writeable:
             self._recent = (image, pyramid)
         return pyramid
-
-
-def _examples(
-    labelled: Sequence[LabelledImage], classes: Sequence[str]
-) -> list[tuple[LabelledImage, TrainingPixels]]:
-    """The images that have labels, with them; raises BadInput unless at least two classes are labelled."""
-    if len(set(classes)) < max(2, len(classes)) or len(classes) >= UNLABELLED:
-        raise BadInput(f"classes are {list(classes)}; expected 2 to {UNLABELLED - 1} distinct names")
-    budget = dense_budget(labelled)
-    pairs = [(image, training_pixels(image, len(classes), budget)) for image in labelled]
-    pairs = [(image, chosen) for image, chosen in pairs if len(chosen.labels)]
-    present = sorted({int(label) for _, chosen in pairs for label in np.unique(chosen.labels)})
-    if len(present) < 2:
-        named = f"of the class {classes[present[0]]!r} alone" if present else "of no class"
-        raise BadInput(
-            f"there are labels {named}; expected at least two classes; label a pixel of another one"
-        )
-    return pairs
 
 
 def _silent(share: float, what: str) -> None:

@@ -20,7 +20,8 @@ TENSORS, DESCRIPTION = "head.safetensors", "learner.json"
 
 @dataclass(frozen=True)
 class Description:
-    """What the tensors belong to. ``features``: fingerprint of the vectors that the head was trained on."""
+    """What the tensors belong to. ``features``: fingerprint of the vectors that the head was trained on, or the
+    recipe of the whole network."""
 
     learner: str
     features: str
@@ -28,15 +29,17 @@ class Description:
     format: int = FORMAT
 
 
-def write_state(directory: Path, description: Description, tensors: Mapping[str, torch.Tensor]) -> None:
+def write_state(
+    directory: Path, description: Description, tensors: Mapping[str, torch.Tensor], file: str = TENSORS
+) -> None:
     """Write into an existing directory; whether that becomes visible at once is the caller's business."""
-    (directory / TENSORS).write_bytes(save({name: part.cpu().contiguous() for name, part in tensors.items()}))
+    (directory / file).write_bytes(save({name: part.cpu().contiguous() for name, part in tensors.items()}))
     text = json.dumps(asdict(description), indent=2, ensure_ascii=False)
     (directory / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def read_state(
-    directory: Path, learner: str, features: str
+    directory: Path, learner: str, features: str, file: str = TENSORS
 ) -> tuple[tuple[str, ...], dict[str, torch.Tensor]]:
     """Classes and tensors of a state of that learner on those features; raises BadInput otherwise."""
     found = _read_description(directory / DESCRIPTION)
@@ -50,9 +53,9 @@ def read_state(
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise BadInput(f"{directory / DESCRIPTION} has classes {classes!r}; expected a list of names")
     try:
-        return tuple(classes), load((directory / TENSORS).read_bytes())
+        return tuple(classes), load((directory / file).read_bytes())
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"{directory / TENSORS} cannot be read: {error}; train a new version") from error
+        raise BadInput(f"{directory / file} cannot be read: {error}; train a new version") from error
 
 
 def _read_description(path: Path) -> dict[str, Any]:

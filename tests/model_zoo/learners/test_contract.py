@@ -13,7 +13,7 @@ import torch
 from model_zoo.errors import BadInput, WeightsMissing
 from model_zoo.learners.base import LabelledImage, Learner
 from model_zoo.registry import create_learner, list_models
-from tests.model_zoo.learners.learner_pictures import CLASSES, labelled, stripes
+from tests.model_zoo.learners.learner_pictures import CLASSES, labelled, stripes, tiny_finetune
 
 pytestmark = pytest.mark.unit
 NAMES = [info.name for info in list_models(kind="learner")]
@@ -22,7 +22,9 @@ NEVER = "never labelled"
 
 
 def build(name: str, device: str = "cpu") -> Learner:
-    """An untrained learner; encoders are shared, so it is quick."""
+    """An untrained learner; encoders are shared, so it is quick. Whole networks are trained a few channels wide."""
+    if name.startswith("finetune-"):
+        return tiny_finetune(name, device)
     try:
         return create_learner(name, device)
     except WeightsMissing as missing:
