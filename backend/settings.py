@@ -47,7 +47,15 @@ class Settings(BaseSettings):
     embedding_cache_mb: int = Field(512, ge=1)
 
     learner: str = "probe-lite0"
-    acquisition: Literal["random", "least_confidence", "margin", "entropy"] = "margin"
+    acquisition: Literal[
+        "random",
+        "least_confidence",
+        "margin",
+        "balanced_margin",
+        "entropy",
+        "mc_dropout_soft",
+        "mc_dropout_hard",
+    ] = "margin"
     selection: Literal["top", "top5"] = "top5"
     queries_per_task: int = Field(10, ge=1, le=20)
     debounce_seconds: float = Field(2.0, ge=0)

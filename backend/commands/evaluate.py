@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from backend.commands.evaluate_output import ERR, check_outputs, measured_on, progress_bar, write_json
+from backend.commands.evaluate_pixels import pixels
 from backend.commands.failures import expected_failures, torch_device
 from model_zoo.errors import BadInput
 
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from model_zoo.evaluation.samples import Sample
     from model_zoo.segmenters.base import Segmenter
 
-ERR = Console(stderr=True)
-
 app = typer.Typer(no_args_is_help=True, help="Measure models on your own images with masks.")
+app.command()(pixels)
 
 
 class Repair(Enum):
@@ -88,7 +86,7 @@ def clicks(
     plan = Plan(max_clicks, target, repair, clicker, seeds)
     with expected_failures(lambda: ERR, "no file was written"):
         plan.check()
-        _check_outputs(json_file, plot)
+        check_outputs(json_file, plot)
         _evaluate(plan, *_inputs(samples, segmenter, device), json_file, plot)
 
 
@@ -105,35 +103,22 @@ def _evaluate(
         line = {name: value for name, value in record.items() if name not in ("curve", "results")}
         typer.echo(json.dumps(line))
     if json_file is not None:
-        _write(json_file, {"runs": records})
+        write_json(json_file, {"runs": records})
     if plot is not None:
         from model_zoo.evaluation.plot import draw_curves  # noqa: PLC0415 - matplotlib is optional
 
         draw_curves(curves, plot, target=plan.target)
 
 
-def _check_outputs(json_file: Path | None, plot: Path | None) -> None:
-    """Fail before hours of measuring, not after."""
-    for path in filter(None, (json_file, plot)):
-        if not path.parent.is_dir():
-            raise BadInput(f"{path} cannot be written: {path.parent} is no folder; make it first")
-        if path.is_dir():
-            raise BadInput(f"{path} cannot be written: it is a folder; give the name of a file in it")
-    if plot is not None:
-        from model_zoo.evaluation.plot import check_plot  # noqa: PLC0415 - each command imports what it needs
-
-        check_plot(plot)
-
-
 def _inputs(samples: Path, names: list[str], device: str) -> tuple[list[Sample], list[Segmenter]]:
     """The samples and the segmenters; nothing is wrong with any of them when the first is measured."""
-    from model_zoo.evaluation.samples import check_samples, read_samples  # noqa: PLC0415 - as above
+    from model_zoo.evaluation.samples import check_samples, read_samples  # noqa: PLC0415 - each imports its own
     from model_zoo.registry import open_segmenter  # noqa: PLC0415
 
     listed = read_samples(samples)
     chosen = torch_device(device)
     segmenters = [open_segmenter(name, chosen) for name in names]
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("checking the samples", total=len(listed))
         check_samples(listed, lambda: progress.advance(bar))
     return listed, segmenters
@@ -143,7 +128,6 @@ def _measure(
     segmenter: Segmenter, samples: list[Sample], plan: Plan
 ) -> tuple[dict[str, Any], tuple[float, ...]]:
     """All that is known of one segmenter, as JSON values, and its curve."""
-    from backend.machine import machine, versions  # noqa: PLC0415
     from model_zoo.evaluation.summary import summarise  # noqa: PLC0415
 
     runs = _runs(segmenter, samples, plan)
@@ -156,8 +140,7 @@ def _measure(
         "target": plan.target,
         "max_clicks": plan.max_clicks,
         **summary.as_json(),
-        "machine": machine(),
-        "versions": versions(),
+        **measured_on(),
         "curve": [round(value, 4) for value in summary.curve],
         "results": [{"seed": seed, **asdict(result)} for seed, run in enumerate(runs) for result in run],
     }
@@ -173,7 +156,7 @@ def _runs(segmenter: Segmenter, samples: list[Sample], plan: Plan) -> list[list[
     segmenter = repaired(segmenter, plan.repair.value)
     runs: list[list[SampleResult]] = [[] for _ in range(plan.runs)]
     total = 0
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task(label, total=len(samples) * plan.runs)
         for number, sample in enumerate(samples):
             image, truth = sample.load()
@@ -198,21 +181,6 @@ def _runs(segmenter: Segmenter, samples: list[Sample], plan: Plan) -> list[list[
     return runs
 
 
-def _progress() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
-
-
 def _label(segmenter: Segmenter, plan: Plan) -> str:
     added = plan.repair is Repair.GP and not segmenter.name.endswith("+gp")
     return f"{segmenter.name}+gp" if added else segmenter.name
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """A file is complete or not there: written under another name, then renamed."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.learning.acquisition import get_acquisition
+from backend.learning.acquisition import Scores, get_acquisition, passes_of
 from backend.learning.selection import get_selection, task_uncertainty
 from label_config import ImageSchema, Query, mask_regions, query_regions
 from model_zoo.learners.base import LabelledImage, Learner
@@ -68,9 +68,8 @@ def propose(
         if learner is not None and probabilities is not None:
             masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
         uncertainties.append(1.0 if probabilities is None else task_uncertainty(probabilities))
-        picked = _choose(
-            probabilities, page, (small.shape[0], small.shape[1]), budget=budget, recipe=recipe, rng=rng
-        )
+        scores = _scores(small, learner, probabilities, recipe, rng)
+        picked = _choose(scores, page, budget, recipe, rng)
         queries += query_regions(picked, schema, height, width, item_index=page.item)
         if learner is not None and small is page.image:
             learner.prepare(_unlabelled(page, picked))
@@ -78,21 +77,26 @@ def propose(
     return {"model_version": version, "score": min(1.0, max(0.0, score)), "result": queries + masks}
 
 
-def _choose(
+def _scores(
+    image: NDArray[np.uint8],
+    learner: Learner | None,
     probabilities: NDArray[np.float32] | None,
-    page: Page,
-    size: tuple[int, int],
-    *,
-    budget: int,
     recipe: Recipe,
     rng: np.random.Generator,
-) -> list[Query]:
+) -> Scores:
+    """Acquisition scores (h, w) of an image; several passes see it smaller, so that memory stays the same."""
+    if learner is None or probabilities is None:
+        return get_acquisition("random")(np.ones((1, *image.shape[:2]), dtype=np.float32), rng)
+    passes = passes_of(recipe.acquisition)
+    if passes > 1:
+        probabilities = learner.predict_proba(_shrink(image, WORKING_PIXELS // passes), samples=passes)
+    return get_acquisition(recipe.acquisition)(probabilities, rng)
+
+
+def _choose(scores: Scores, page: Page, budget: int, recipe: Recipe, rng: np.random.Generator) -> list[Query]:
+    """Queries in the image's pixels, of scores of any resolution."""
     height, width = page.image.shape[:2]
-    if probabilities is None:
-        probabilities = np.ones((1, *size), dtype=np.float32)
-        scores = get_acquisition("random")(probabilities, rng)
-    else:
-        scores = get_acquisition(recipe.acquisition)(probabilities, rng)
+    size = scores.shape
     exclude = np.zeros(size, dtype=bool)
     for row, col in page.answered:
         exclude[min(row * size[0] // height, size[0] - 1), min(col * size[1] // width, size[1] - 1)] = True
@@ -138,9 +142,9 @@ def _unlabelled(page: Page, queries: Sequence[Query]) -> LabelledImage:
     return LabelledImage(page.key, lambda: page.image, rows, cols, np.zeros_like(rows))
 
 
-def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    factor = math.sqrt(WORKING_PIXELS / (height * width))
+    factor = math.sqrt(pixels / (height * width))
     if factor >= 1:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.learning.acquisition import ACQUISITIONS, get_acquisition
+from backend.learning.acquisition import ACQUISITIONS, PASSES, get_acquisition, passes_of
 
 pytestmark = pytest.mark.unit
 
@@ -88,10 +88,41 @@ def test_random_depends_on_the_generator_alone() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'margins'.*entropy, least_confidence, margin, random.*'margin'"):
+    with pytest.raises(ValueError, match=r"'margins'.*entropy, least_confidence, margin, .*random.*'margin'"):
         get_acquisition("margins")
 
 
 def test_a_single_map_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(4, 4\); expected \(C, H, W\)"):
         get_acquisition("margin")(np.zeros((4, 4)), np.random.default_rng(0))
+
+
+def test_balanced_margin_prefers_the_rare_of_two_equally_torn_pixels() -> None:
+    common, rare = (0.5, 0.5, 0.0, 0.0), (0.0, 0.0, 0.5, 0.5)
+    probs = row_of(*[common] * 9, rare, (1.0, 0.0, 0.0, 0.0))
+    scores = get_acquisition("balanced_margin")(probs, np.random.default_rng(0))[0]
+    assert scores.argmax() == 9
+    assert scores[10] == 0.0
+    frequencies = probs.mean(axis=(1, 2))
+    np.testing.assert_allclose(scores[0], (0.5 * frequencies[:2] ** -0.5).sum(), rtol=1e-5)
+    np.testing.assert_allclose(scores[9], (0.5 * frequencies[2:] ** -0.5).sum(), rtol=1e-5)
+
+
+def test_balanced_margin_is_margin_where_all_classes_are_as_frequent() -> None:
+    probs = row_of((0.6, 0.3, 0.1), (0.1, 0.6, 0.3), (0.3, 0.1, 0.6))
+    rng = np.random.default_rng(0)
+    expected = get_acquisition("margin")(probs, rng) * 3**0.5
+    np.testing.assert_allclose(get_acquisition("balanced_margin")(probs, rng), expected, rtol=1e-5)
+
+
+def test_a_hard_vote_counts_decisions_and_not_confidence() -> None:
+    passes = np.stack([row_of(SURE, (0.4, 0.6, 0.0), LIKELY)] * 3 + [row_of(SURE, (0.9, 0.1, 0.0), FLAT)])
+    scores = get_acquisition("mc_dropout_hard")(passes, np.random.default_rng(0))
+    np.testing.assert_allclose(scores, [[0.0, 0.5, 0.0]], atol=1e-6)
+    assert get_acquisition("mc_dropout_hard")(passes[0], np.random.default_rng(0)).max() == 0.0
+
+
+def test_only_the_dropout_acquisitions_want_several_passes() -> None:
+    wanted = {name: passes_of(name) for name in ACQUISITIONS}
+    assert {name for name, passes in wanted.items() if passes > 1} == {"mc_dropout_soft", "mc_dropout_hard"}
+    assert set(wanted.values()) == {1, PASSES}
