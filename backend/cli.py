@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from backend.commands import evaluate, training
+from backend.commands import evaluate, review, training
 from backend.errors import ClickPickError
 from backend.settings import Settings
 from model_zoo.errors import ModelZooError, WeightsMissing
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(training.train_clicks)
 app.command()(training.pretrain)
+app.command()(review.review)
 OUT = Console()
 ERR = Console(stderr=True)
 CLAIM_SECONDS = 3.0

@@ -1,8 +1,8 @@
 """Label Studio's client.
 
-Settings travel through label-studio-sdk (settings.py). Tasks, annotations and predictions travel as plain JSON: the
-SDK's models rewrite them on the way, and with masks they cost three times the time (1,000 predictions of 4,000
-numbers: 9.5 s against 3.4 s).
+Settings and views travel through label-studio-sdk (settings.py, views.py). Tasks, annotations and predictions travel
+as plain JSON: the SDK's models rewrite them on the way, and with masks they cost three times the time (1,000
+predictions of 4,000 numbers: 9.5 s against 3.4 s).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from backend.errors import StudioRefused
 from backend.studio.records import TaskInfo
-from backend.studio.settings import StudioSettings
+from backend.studio.views import StudioViews
 
 PAGE_SIZE = 1000
 ANNOTATED_PAGE_SIZE = 100
@@ -27,7 +27,7 @@ HEAVY_FIELDS = (
 """Fields of a listed task that repeat its annotations or carry the masks of all predictions."""
 
 
-class Studio(StudioSettings):
+class Studio(StudioViews):
     """One Label Studio, as the user whose token is given. Thread-safe; connects at the first call.
 
     Every method raises StudioUnavailable (not reachable, too slow, 5xx) or StudioRefused (4xx), nothing else.

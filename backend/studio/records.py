@@ -52,3 +52,12 @@ class WebhookInfo:
     send_payload: bool
     send_for_all_actions: bool
     actions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ViewInfo:
+    """One tab of the Data Manager. ``data``: filters, order and columns as Label Studio holds them."""
+
+    id: int
+    title: str
+    data: Mapping[str, Any]

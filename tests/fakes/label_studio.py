@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,7 @@ class FakeLabelStudio:
         self.predictions: dict[int, dict[str, Any]] = {}
         self.backends: dict[int, dict[str, Any]] = {}
         self.hooks: dict[int, dict[str, Any]] = {}
+        self.views: dict[int, dict[str, Any]] = {}
         self.uploads: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}
         self.cloud: dict[str, Answer] = {}
@@ -167,6 +169,8 @@ class FakeLabelStudio:
                 return self._ml(call, rest)
             case (_, "api", "webhooks", *rest):
                 return self._webhook(call, rest)
+            case (_, "api", "dm", "views", *rest):
+                return self._view(call, rest)
             case ("GET", "data", "upload", *_) if call.path in self.uploads:
                 return Answer(self.uploads[call.path])
             case ("GET", "data", "upload", *_):
@@ -264,9 +268,10 @@ class FakeLabelStudio:
     def _list_tasks(self, query: dict[str, str]) -> dict[str, Any]:
         project = self._id(self.projects, query["project"], "Project")
         rows = [self.task_json(t["id"]) for t in self.tasks.values() if t["project"] == project]
-        for item in json.loads(query.get("query", "{}")).get("filters", {}).get("items", []):
-            column = item["filter"].removeprefix("filter:tasks:")
-            rows = [row for row in rows if row[column] > item["value"]]
+        asked = json.loads(query.get("query", "{}"))
+        if "view" in query:
+            asked = self.views[self._id(self.views, query["view"], "View")]["data"]
+        rows = [row for row in rows if _passes(row, asked.get("filters") or {})]
         rows.sort(key=lambda row: row["id"])
         size = min(int(query.get("page_size", 100)), self.page_cap)
         start = (int(query.get("page", 1)) - 1) * size
@@ -283,6 +288,20 @@ class FakeLabelStudio:
         include = query.get("include", "").split(",") if query.get("include") else list(row)
         omit = query.get("omit", "").split(",")
         return {key: value for key, value in row.items() if key in include and key not in omit}
+
+    def _view(self, call: Call, rest: list[str]) -> Any:
+        if call.method == "GET":
+            return [v for v in self.views.values() if v["project"] == int(call.query["project"])]
+        if call.method == "POST":
+            row = {"id": self.new_id(), "user": 1, **call.body}
+            self.views[row["id"]] = row
+            return row
+        view = self.views[self._id(self.views, rest[0], "View")]
+        if call.method == "DELETE":
+            del self.views[view["id"]]
+            return Answer(status=204)
+        view.update(call.body)
+        return view
 
     def _ml(self, call: Call, rest: list[str]) -> Any:
         if call.method == "GET" and not rest:
@@ -372,6 +391,16 @@ def _is_valid(prediction: dict[str, Any], config: LabelInterface) -> bool:
         if not all(0 <= value.get(axis, 0) <= 100 for axis in ("x", "y")):
             return False
     return True
+
+
+def _passes(row: dict[str, Any], filters: dict[str, Any]) -> bool:
+    """Whether a task is listed; without filters every task is."""
+    compare = {"greater": operator.gt, "equal": operator.eq}
+    passed = [
+        compare[item["operator"]](row[item["filter"].removeprefix("filter:tasks:")], item["value"])
+        for item in filters.get("items", [])
+    ]
+    return not passed or (any(passed) if filters["conjunction"] == "or" else all(passed))
 
 
 def _now() -> str:
