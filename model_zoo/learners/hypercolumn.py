@@ -8,7 +8,6 @@ A linear layer commutes with bilinear reading: ``projected`` applies it on each 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +26,8 @@ CONTEXTS = 2
 """Levels, the coarsest, that context is averaged of."""
 WIDE = 7
 """Side, in cells, of the window that context is averaged over."""
-STRIP = 32
-"""Rows of the finest grid that are worked on at a time."""
-CHUNK = 4_000_000
-"""Numbers of the answer that are worked on at a time."""
+ROUNDING = 1e-7
+"""Of factors between grids, so that a size that is a whole number is not rounded down."""
 RECIPE = f"hypercolumn-v1-{ENCODER_PIXELS}-{MAX_SCALE}-{CONTEXTS}x{WIDE}"
 """Part of the fingerprint of cached features: whatever changes the vectors must change this text."""
 
@@ -92,26 +89,20 @@ def at_pixels(pyramid: Pyramid, pixels: NDArray[np.int64]) -> NDArray[np.float16
     return torch.cat(parts, dim=1).half().cpu().numpy()
 
 
-def projected(pyramid: Pyramid, weight: torch.Tensor, bias: torch.Tensor) -> Iterator[torch.Tensor]:
-    """``vector @ weight + bias`` at the centres of the finest grid, in strips of rows (rows, w_0, K), top first.
+def projected(pyramid: Pyramid, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """``vector @ weight + bias`` at the centres of the finest grid, (K, h_0, w_0).
 
     weight: (D, K), bias: (K,).
     """
-    sizes = [part.shape[0] for part in (*pyramid.levels, *pyramid.wide)]
-    weights = torch.split(weight, sizes)
-    grids = [torch.einsum("chw,ck->hwk", level, w) for level, w in zip(pyramid.levels, weights, strict=False)]
-    for place, (context, w) in enumerate(zip(pyramid.wide, weights[len(grids) :], strict=False)):
-        grids[place - len(pyramid.wide)] += torch.einsum("chw,ck->hwk", context, w)
-    finest, rest = grids[0] + bias, list(zip(grids[1:], pyramid.steps[1:], strict=True))
-    height, width = finest.shape[:2]
-    row_step, col_step = pyramid.steps[0]
-    rows = (torch.arange(height, device=bias.device) + 0.5) * row_step
-    cols = (torch.arange(width, device=bias.device) + 0.5) * col_step
-    for start in range(0, height, STRIP):
-        strip = finest[start : start + STRIP]
-        for grid, steps in rest:
-            strip = strip + read_grid(grid, steps, rows[start : start + STRIP], cols)
-        yield strip
+    weights = torch.split(weight, [part.shape[0] for part in (*pyramid.levels, *pyramid.wide)])
+    grids = [_product(level, w) for level, w in zip(pyramid.levels, weights, strict=False)]
+    for place, (context, w) in enumerate(zip(pyramid.wide, weights[len(grids) :], strict=True)):
+        grids[place - len(pyramid.wide)] += _product(context, w)
+    total = grids[0] + bias[:, None, None]
+    for grid, steps in zip(grids[1:], pyramid.steps[1:], strict=True):
+        factors = steps[0] / pyramid.steps[0][0], steps[1] / pyramid.steps[0][1]
+        total += enlarge(grid, factors, (total.shape[1], total.shape[2]))
+    return total
 
 
 @torch.inference_mode()
@@ -122,28 +113,29 @@ def probabilities(pyramid: Pyramid, head: Head, samples: int) -> NDArray[np.floa
     is bounded by ENCODER_PIXELS and not by the size of the image.
     """
     weight, bias = head.outputs(samples)
-    strips = projected(pyramid, head.weight1, head.bias1)
-    grid = torch.cat([torch.relu_(strip) @ weight + bias for strip in strips])
-    rows = torch.arange(pyramid.height, device=grid.device) + 0.5
-    cols = torch.arange(pyramid.width, device=grid.device) + 0.5
-    shape = samples, len(bias) // samples, pyramid.height, pyramid.width
-    answer = np.empty(shape, dtype=np.float32)
-    lines = max(1, CHUNK // (len(bias) * pyramid.width))
-    for start in range(0, pyramid.height, lines):
-        logits = read_grid(grid, pyramid.steps[0], rows[start : start + lines], cols)
-        passes = logits.reshape(*logits.shape[:2], *shape[:2]).softmax(dim=3)
-        answer[:, :, start : start + lines] = passes.permute(2, 3, 0, 1).cpu().numpy()
+    hidden = torch.relu_(projected(pyramid, head.weight1, head.bias1))
+    logits = _product(hidden, weight) + bias[:, None, None]
+    size = pyramid.height, pyramid.width
+    answer = np.empty((samples, len(bias) // samples, *size), dtype=np.float32)
+    for place, one in enumerate(torch.split(logits, answer.shape[1])):
+        full = one if one.shape[1:] == size else enlarge(one, pyramid.steps[0], size)
+        answer[place] = full.softmax(dim=0).cpu().numpy()
     return answer
 
 
-def read_grid(
-    grid: torch.Tensor, steps: tuple[float, float], rows: torch.Tensor, cols: torch.Tensor
-) -> torch.Tensor:
-    """A grid (h, w, K) read bilinearly at the crossings of rows and columns, in image pixels: (r, c, K)."""
-    top, bottom, down = _cells(rows, steps[0], grid.shape[0])
-    left, right, across = _cells(cols, steps[1], grid.shape[1])
-    lines = torch.lerp(grid[top], grid[bottom], down[:, None, None])
-    return torch.lerp(lines[:, left], lines[:, right], across[:, None])
+def enlarge(grid: torch.Tensor, factors: tuple[float, float], size: tuple[int, int]) -> torch.Tensor:
+    """A grid (K, h, w) read bilinearly at the centres of cells smaller by factors (rows, columns): (K, *size).
+
+    Beyond the outermost centres the outermost values go on. Sizes are at most h and w times the factors.
+    """
+    ample = tuple(factor * (1 + ROUNDING) for factor in factors)
+    full = nnf.interpolate(grid[None], scale_factor=ample, mode="bilinear", align_corners=False)[0]
+    return full[:, : size[0], : size[1]]
+
+
+def _product(level: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(C, h, w) times (C, K): (K, h, w)."""
+    return (weight.T @ level.reshape(level.shape[0], -1)).reshape(-1, *level.shape[1:])
 
 
 def _cells(where: torch.Tensor, step: float, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

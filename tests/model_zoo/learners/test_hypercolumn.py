@@ -58,33 +58,51 @@ def test_a_vector_is_read_at_the_centre_of_its_pixel(encoder: MeanEncoder) -> No
 
 @pytest.mark.parametrize("size", [(40, 64), (37, 61), (9, 130)])
 def test_projecting_first_is_the_same_as_projecting_vectors(
-    encoder: MeanEncoder, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    encoder: MeanEncoder, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(hypercolumn, "STRIP", 7)
     pyramid = build_pyramid(encoder, stripes(*size)[0])
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn((vector_length(encoder), 5), generator=generator)
     bias = torch.randn(5, generator=generator)
-    dense = torch.cat(list(projected(pyramid, weight, bias)))
+    dense = projected(pyramid, weight, bias)
     # At scale 2 the centres of the finest grid are the centres of the image's pixels.
-    assert dense.shape == (*size, 5)
+    assert dense.shape == (5, *size)
     pixels = np.stack(np.divmod(np.arange(size[0] * size[1]), size[1]), axis=1)
     direct = torch.from_numpy(at_pixels(pyramid, pixels)).float() @ weight + bias
-    torch.testing.assert_close(dense.reshape(-1, 5), direct, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(dense.reshape(5, -1).T, direct, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_probabilities_do_not_depend_on_the_chunks(
-    encoder: MeanEncoder, samples: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [(37, 61), (120, 90)])
+def test_dense_probabilities_are_those_of_the_vectors(
+    encoder: MeanEncoder, size: tuple[int, int], samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pyramid = build_pyramid(encoder, stripes(37, 61)[0])
+    monkeypatch.setattr(
+        hypercolumn, "ENCODER_PIXELS", 4000
+    )  # the finest grid is coarser than the larger image
+    pyramid = build_pyramid(encoder, stripes(*size)[0])
     generator = torch.Generator().manual_seed(0)
     shapes = (vector_length(encoder), 8), (8,), (8, 4), (4,)
     head = Head(*(torch.randn(shape, generator=generator) for shape in shapes))
-    whole = probabilities(pyramid, head, samples)
-    monkeypatch.setattr(hypercolumn, "CHUNK", 1)
-    monkeypatch.setattr(hypercolumn, "STRIP", 1)
-    np.testing.assert_allclose(probabilities(pyramid, head, samples), whole, atol=1e-6)
-    assert whole.shape == (samples, 4, 37, 61)
-    assert whole.dtype == np.float32
-    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
+    dense = probabilities(pyramid, head, samples)
+    assert dense.shape == (samples, 4, *size)
+    assert dense.dtype == np.float32
+    np.testing.assert_allclose(dense.sum(axis=1), 1, atol=1e-5)
+    assert samples == 1 or not np.array_equal(dense[0], dense[1])
+    if samples == 1:
+        pixels = np.stack(np.divmod(np.arange(size[0] * size[1]), size[1]), axis=1)
+        direct = head.probabilities(at_pixels(pyramid, pixels)).T.reshape(4, *size)
+        # Between centres of the finest grid the dense answer interpolates logits, the direct one features.
+        assert np.abs(dense[0] - direct).mean() < 0.02
+        assert (dense[0].argmax(axis=0) == direct.argmax(axis=0)).mean() > 0.97
+
+
+@pytest.mark.parametrize(("cells", "factor", "size"), [(4, 2.0, 8), (5, 3.4, 17), (7, 1.0, 7), (3, 16.0, 41)])
+def test_enlarging_reads_between_centres_and_goes_on_at_the_edge(
+    cells: int, factor: float, size: int
+) -> None:
+    values = torch.arange(cells, dtype=torch.float32)[None, None].expand(1, cells, cells).contiguous()
+    found = hypercolumn.enlarge(values, (factor, factor), (size, size))
+    places = ((np.arange(size) + 0.5) / factor - 0.5).clip(0, cells - 1)
+    assert found.shape == (1, size, size)
+    np.testing.assert_allclose(found[0], np.tile(places, (size, 1)), atol=1e-4)
