@@ -114,12 +114,13 @@ class Fitter:
                 fit = learner.fit(train, classes, progress=lambda done, _what: report("fit", 0.9 * done))
                 for image in held:
                     learner.prepare(image)
+                temperature = learner.calibrate(held)
             except _Unreadable as problem:
                 LOG.warning("task %d is left out: %s", problem.image.labels.task_id, problem)
                 images.remove(problem.image)
                 continue
             facts = {"images": fit.images, "fit_seconds": round(fit.seconds, 3), "loss": round(fit.loss, 4)}
-            return learner, held, facts
+            return learner, held, {**facts, "temperature": round(temperature, 3)}
 
     def _load(self, image: TaskImage) -> NDArray[np.uint8]:
         """The image's pixels, as long as its labels belong to an image of this size."""

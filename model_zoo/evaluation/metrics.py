@@ -48,6 +48,21 @@ def mean_iou(confusion: NDArray[np.int64]) -> float:
     return float(values[seen].mean()) if seen.any() else float("nan")
 
 
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
+) -> float:
+    """Mean gap between how sure and how right the decisions are, over bins of equal width; NaN without labels.
+
+    probabilities: (n, C), labels: (n,) class indices. Source: Guo et al., ICML 2017, equation 3.
+    """
+    if not len(labels):
+        return float("nan")
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, sure - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
 def iou(truth: NDArray[np.uint8], mask: NDArray[np.bool_], ignore: int = 255) -> float:
     """Intersection over union of one object, where the truth is 1, with a mask; 1 when both are empty.
 

@@ -84,6 +84,13 @@ class Learner(ABC):
         """Class probabilities (n, C) at ``image.rows`` and ``image.cols``, in their order, whatever their labels."""
         return np.ascontiguousarray(self.predict_proba(image.load())[:, image.rows, image.cols].T)
 
+    def calibrate(self, held: Sequence[LabelledImage]) -> float:  # noqa: ARG002 (a hook, as below)
+        """Scale the sureness of a fitted learner to labels that it was not trained on; returns the temperature.
+
+        No decision changes. Learners that do not do it answer 1.
+        """
+        return 1.0
+
     def use_cache(self, cache: FeatureCache) -> None:  # noqa: B027 (as below)
         """Keep what is worth keeping between fits there. Learners that reuse nothing ignore it."""
 

@@ -32,6 +32,7 @@ from model_zoo.learners.hypercolumn import (
 from model_zoo.learners.labels import check_inside, dense_budget, examples, training_pixels
 from model_zoo.learners.pyramid_cache import PyramidCache
 from model_zoo.learners.state import Description, read_state, write_state
+from model_zoo.learners.temperature import fit_temperature
 from model_zoo.registry import register_learner_family
 
 ENCODING_SHARE = 0.9
@@ -104,6 +105,15 @@ class Probe(Learner):
         pixels, places = np.unique(wanted, axis=0, return_inverse=True)
         vectors, _ = self._vectors(image, pixels)
         return head.probabilities(vectors)[places.reshape(-1)]
+
+    def calibrate(self, held: Sequence[LabelledImage]) -> float:
+        found = [self.predict_pixels(image) for image in held]
+        if not found:
+            return 1.0
+        labels = np.concatenate([image.labels for image in held])
+        temperature = fit_temperature(np.concatenate(found), labels)
+        self._head = self._fitted().tempered(temperature)
+        return temperature
 
     def use_cache(self, cache: FeatureCache) -> None:
         self._cache = cache

@@ -290,3 +290,22 @@ def test_images_without_labels_are_not_even_loaded(probe: Probe) -> None:
     none = np.empty(0, dtype=np.int64)
     idle = LabelledImage("idle", lambda: pytest.fail("loaded"), none, none, none)
     assert probe.fit([idle, *pool()], CLASSES).images == 3
+
+
+def test_calibrating_changes_no_decision_and_survives_saving(encoder: MeanEncoder, tmp_path: Path) -> None:
+    learner = Probe("probe-toy", encoder)
+    learner.fit([labelled(*stripes(48, 72, seed=seed), 30, seed) for seed in range(3)], CLASSES)
+    image, truth = stripes(48, 72, seed=9)
+    before = learner.predict_proba(image)
+    wrong = np.random.default_rng(0).integers(0, 3, truth.shape)
+    noisy = np.where(np.random.default_rng(1).random(truth.shape) < 0.5, wrong, truth)
+    temperature = learner.calibrate([labelled(image, noisy, 400, seed=3)])
+    after = learner.predict_proba(image)
+    assert temperature > 1.1, "half of the labels are wrong, so it was too sure"
+    assert after.max(axis=0).mean() < before.max(axis=0).mean() - 0.02
+    np.testing.assert_array_equal(before.argmax(axis=0), after.argmax(axis=0))
+    learner.save(tmp_path)
+    again = Probe("probe-toy", encoder)
+    again.load(tmp_path)
+    np.testing.assert_allclose(again.predict_proba(image), after, atol=1e-5)
+    assert learner.calibrate([]) == 1.0
