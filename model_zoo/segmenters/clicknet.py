@@ -2,8 +2,8 @@
 
 The whole image is encoded once; the first click is answered from that. From the second click on the model looks at
 the surroundings of the object (zoom-in), encoded anew only when they change; a small object is looked at closely at
-the first click already. Trained by ``clickpick train-clicks``; what it was trained on and how it measures is in
-docs/clicknet.md.
+the first click already. Each view is also seen in the mirror, and both answers are averaged, as RITM does. Trained by
+``clickpick train-clicks``; what it was trained on and how it measures is in docs/clicknet.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model_zoo.encoders import check_image
 from model_zoo.prompt import Prompt
@@ -41,7 +42,7 @@ class ClickNetParameters:
     surroundings of what the first prompt found are looked at before anything is answered."""
 
     whole_side: int = 448
-    zoomed_side: int = 512
+    zoomed_side: int = 416
     small: float = 0.5
     zoom: ZoomPolicy = field(default_factory=ZoomPolicy)
 
@@ -115,7 +116,7 @@ class ClickNetSegmenter(Segmenter):
         full = np.full(shape, OUTSIDE, dtype=np.float32)
         view = answer.view
         crop = image.pixels[view.region.window]
-        full[view.region.window] = sharpen(logits, crop, (view.height, view.width))
+        full[view.region.window] = sharpen(logits, crop, view.grey)
         return Mask(full, confidence(logits), None, answer)
 
     def _region(self, answer: ClickNetState, prompt: Prompt, shape: tuple[int, int]) -> Region:
@@ -135,10 +136,10 @@ class ClickNetSegmenter(Segmenter):
         """Encode a region at about the given longer side."""
         resized = cut(image, region, side)
         with torch.inference_mode(), quick_precision(self._device):
-            pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None].float() / 255.0
+            pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1).float() / 255.0
+            pixels = _with_mirror_image(pixels)
             pyramid = self._network.embed(pixels.contiguous(memory_format=torch.channels_last))
-        height, width = resized.shape[:2]
-        return View(region, height, width, pyramid)
+        return View(region, np.asarray(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY), dtype=np.uint8), pyramid)
 
     def _run(
         self, image: _Image, view: View, prompt: Prompt, earlier: ClickNetState | None
@@ -150,9 +151,16 @@ class ClickNetSegmenter(Segmenter):
             view.height, view.width, clicks=seen.clicks, strokes=seen.strokes, box=seen.box, previous=previous
         )
         with torch.inference_mode(), quick_precision(self._device):
-            decoded = self._network.decode(view.pyramid, torch.from_numpy(maps[None]).to(self._device)).fine
-        logits = np.asarray(decoded[0, 0].float().cpu().numpy(), dtype=np.float32)
+            both = _with_mirror_image(torch.from_numpy(maps).to(self._device))
+            decoded = self._network.decode(view.pyramid, both).fine[:, 0].float()
+            mean = (decoded[0] + decoded[1].flip(-1)) / 2
+        logits = np.asarray(mean.cpu().numpy(), dtype=np.float32)
         return logits, ClickNetState(view, probability(logits), view is image.view)
+
+
+def _with_mirror_image(maps: Tensor) -> Tensor:
+    """(C, H, W) and its mirror image, left and right changed: (2, C, H, W)."""
+    return torch.stack((maps, maps.flip(-1)))
 
 
 def _names_an_object(prompt: Prompt) -> bool:

@@ -12,6 +12,21 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: 
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
+class CellConv(nn.Conv2d):
+    """A 1x1 convolution of all pixels of each cell (``pixel_unshuffle``), computed as one of the cell's size.
+
+    The weights are those of the former, (outputs, inputs * side^2, 1, 1); the latter spares a copy of the maps.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int) -> None:
+        super().__init__(inputs * side**2, outputs, 1, bias=False)
+        self.side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weight = self.weight.reshape(self.out_channels, -1, self.side, self.side)
+        return functional.conv2d(maps, weight, self.bias, stride=self.side)
+
+
 class Residual(nn.Module):
     """Two 3x3 convolutions beside a short cut."""
 

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_zoo.segmenters.click_maps import CHANNELS, INSIDE, NEGATIVE, POSITIVE
-from model_zoo.segmenters.clicknet_blocks import Attention, Residual, conv, enlarge, pool, weighted_mean
+from model_zoo.segmenters.clicknet_blocks import (
+    Attention,
+    CellConv,
+    Residual,
+    conv,
+    enlarge,
+    pool,
+    weighted_mean,
+)
 
 MULTIPLE = 32  # sides of the images that the encoder takes
 
@@ -90,7 +98,8 @@ class Decoder(nn.Module):
     def __init__(self, shape: ClickNetShape) -> None:
         super().__init__()
         wide, middle, fine, finest = shape.wide, shape.middle, shape.fine, shape.finest
-        self.stem = nn.Sequential(conv(CHANNELS * 16, fine, kernel=1), conv(fine, fine))
+        cells = nn.Sequential(CellConv(CHANNELS, fine, 4), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(cells, conv(fine, fine))
         self.to_s8, self.to_s16 = conv(fine, middle, stride=2), conv(middle, wide, stride=2)
         self.clicked = nn.Sequential(nn.Linear(3 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, wide))
         self.likeness = nn.Conv2d(middle, 32, 1)
@@ -108,7 +117,7 @@ class Decoder(nn.Module):
 
     def forward(self, pyramid: Pyramid, maps: Tensor) -> Logits:
         """maps: (N, 4, H, W), one pyramid entry each."""
-        prompt4 = self.stem(functional.pixel_unshuffle(maps, 4))
+        prompt4 = self.stem(maps)
         prompt8 = self.to_s8(prompt4)
         signs = maps[:, (POSITIVE, NEGATIVE)]
         inside = maps[:, INSIDE : INSIDE + 1]

@@ -17,16 +17,26 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A region of the image as the network saw it, resized to (height, width)."""
+    """A region of the image as the network saw it, resized to (height, width).
+
+    pyramid: two entries, the region and its mirror image. grey: (height, width) uint8.
+    """
 
     region: Region
-    height: int
-    width: int
+    grey: NDArray[np.uint8]
     pyramid: Pyramid
 
     @property
+    def height(self) -> int:
+        return self.grey.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.grey.shape[1]
+
+    @property
     def nbytes(self) -> int:
-        return sum(level.numel() * level.element_size() for level in self.pyramid)
+        return self.grey.nbytes + sum(level.numel() * level.element_size() for level in self.pyramid)
 
 
 def cut(image: NDArray[np.uint8], region: Region, side: int) -> NDArray[np.uint8]:

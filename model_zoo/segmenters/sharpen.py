@@ -1,7 +1,7 @@
 """Boundary refinement: logits of a small view, enlarged so that they follow the edges of the full photograph.
 
 Fast guided filter with a grey guide (He, Sun: Fast Guided Filter, 2015, re-implemented from the paper), for what is
-wanted at every click: nothing is prepared per image, and only the crop that was looked at is touched.
+wanted at every click: only the crop that was looked at is touched.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ MEDIAN = 3  # pixels of the photograph
 SMOOTHING = 1e-4  # variance of grey, in [0, 1], that counts as flat
 
 
-def sharpen(logits: Floats, crop: NDArray[np.uint8], view: tuple[int, int]) -> Floats:
+def sharpen(logits: Floats, crop: NDArray[np.uint8], guide: NDArray[np.uint8]) -> Floats:
     """Logits at the size of the crop.
 
-    logits: (h, w) float32. crop: (H, W, 3) uint8, the same part of the photograph. view: (height, width) of the
-    resolution at which the filter is fitted.
+    logits: (h, w) float32. crop: (H, W, 3) uint8, the same part of the photograph. guide: (height, width) uint8, the
+    crop in grey at the resolution at which the filter is fitted, which lasts as long as the view does.
     """
     height, width = crop.shape[:2]
+    view = guide.shape[0], guide.shape[1]
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    guide = cv2.resize(grey, view[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    light = guide.astype(np.float32) / np.float32(255.0)
     values = _resize(logits, view)
-    mean, guide_mean = _box(values), _box(guide)
-    slope = (_box(guide * values) - guide_mean * mean) / (_box(guide * guide) - guide_mean**2 + SMOOTHING)
-    offset = mean - slope * guide_mean
+    mean, light_mean = _box(values), _box(light)
+    slope = (_box(light * values) - light_mean * mean) / (_box(light * light) - light_mean**2 + SMOOTHING)
+    offset = mean - slope * light_mean
     slope, offset = (_resize(_box(part), (height, width)) for part in (slope, offset))
     fine = cv2.multiply(slope, grey, scale=1 / 255.0, dtype=cv2.CV_32F) + offset
     # Texture leaves specks where the logit is near 0; the median takes them and keeps the edges.

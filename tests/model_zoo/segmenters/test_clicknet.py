@@ -70,6 +70,17 @@ def test_the_first_click_uses_the_whole_image_and_later_ones_its_surroundings(sq
     assert len(square.encoded) == 2, "the same surroundings are not encoded again"
 
 
+def test_a_mirrored_photograph_gets_the_mirrored_answer() -> None:
+    torch.manual_seed(1)
+    model = segmenter(ClickNetwork(SMALL))
+    clicks = (Click(60.5, 40.5), Click(30.5, 100.5, positive=False))
+    plain = model.decode(model.encode(IMAGE), Prompt(clicks))
+    mirrored = tuple(replace(click, col=WIDTH - click.col) for click in clicks)
+    turned = model.decode(model.encode(np.ascontiguousarray(IMAGE[:, ::-1])), Prompt(mirrored))
+    assert plain.logits.std() > 1e-3
+    np.testing.assert_allclose(turned.logits[:, ::-1], plain.logits, atol=2e-2 * np.abs(plain.logits).max())
+
+
 def test_a_small_object_is_looked_at_closely_at_the_first_click(square: Square) -> None:
     click = Click(60.5, 40.5)
     seen = {}
