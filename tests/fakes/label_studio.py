@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import operator
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 
 from label_studio_sdk.label_interface import LabelInterface
 
+from tests.fakes.filters import passes
 from tests.fakes.http_server import Answer, Call, Refusal, serve
 
 LEGACY_TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -271,7 +271,7 @@ class FakeLabelStudio:
         asked = json.loads(query.get("query", "{}"))
         if "view" in query:
             asked = self.views[self._id(self.views, query["view"], "View")]["data"]
-        rows = [row for row in rows if _passes(row, asked.get("filters") or {})]
+        rows = [row for row in rows if passes(row, asked.get("filters") or {})]
         rows.sort(key=lambda row: row["id"])
         size = min(int(query.get("page_size", 100)), self.page_cap)
         start = (int(query.get("page", 1)) - 1) * size
@@ -391,16 +391,6 @@ def _is_valid(prediction: dict[str, Any], config: LabelInterface) -> bool:
         if not all(0 <= value.get(axis, 0) <= 100 for axis in ("x", "y")):
             return False
     return True
-
-
-def _passes(row: dict[str, Any], filters: dict[str, Any]) -> bool:
-    """Whether a task is listed; without filters every task is."""
-    compare = {"greater": operator.gt, "equal": operator.eq}
-    passed = [
-        compare[item["operator"]](row[item["filter"].removeprefix("filter:tasks:")], item["value"])
-        for item in filters.get("items", [])
-    ]
-    return not passed or (any(passed) if filters["conjunction"] == "or" else all(passed))
 
 
 def _now() -> str:

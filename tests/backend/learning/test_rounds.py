@@ -273,6 +273,24 @@ def test_a_click_project_has_nothing_to_learn(loop: Loop, fake: FakeLabelStudio)
     assert fake.predictions == {}
 
 
+def test_held_out_labels_set_the_temperature_of_a_version(
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("model_zoo.learners.temperature.FEWEST_LABELS", 5)
+    project, tasks = pixel_project
+    loop = Loop(make_settings(holdout_percent=30))
+    fake.annotate(tasks[0], answers(tasks[0], 40))
+    loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert live.metrics["held_out_miou"] == 1.0
+    assert live.metrics["temperature"] < 1.0, "all are right, so it may be surer"
+    loop.close()
+
+
 def test_a_worse_learner_is_not_published(
     fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
 ) -> None:
