@@ -46,6 +46,20 @@ def test_what_is_covered_shows_the_piece_and_the_rest_the_view(seed: int) -> Non
     assert (view == GREY).all(), "the view itself stays as it was"
 
 
+def test_only_the_region_is_pasted_and_not_its_box() -> None:
+    view = np.full((64, 96, 3), GREY, dtype=np.uint8)
+    rows, cols = np.mgrid[:40, :40]
+    disk = np.hypot(rows - 19.5, cols - 19.5) < 20
+    image = np.where(disk[..., None], WHITE, 0).astype(np.uint8).repeat(3, axis=2)
+    mixed, covered = paste(view, *cut_out(image, disk), PastePolicy(), np.random.default_rng(1))
+    box = covered.any(axis=1).sum() * covered.any(axis=0).sum()
+    assert covered.sum() / box == pytest.approx(np.pi / 4, abs=0.05)
+    assert mixed[~covered].min() > GREY / 4, "the black around the disk stays behind, but for the blurred edge"
+        "nothing of the black around the disk comes along, but for its blurred edge"
+    )
+    assert (mixed[~covered] == GREY).mean() > 0.9
+
+
 def test_a_piece_is_neither_blown_up_nor_larger_than_the_view() -> None:
     view = np.full((64, 64, 3), GREY, dtype=np.uint8)
     tiny, inside = np.full((3, 3, 3), WHITE, dtype=np.uint8), np.ones((3, 3), dtype=bool)
