@@ -54,7 +54,9 @@ def test_only_the_region_is_pasted_and_not_its_box() -> None:
     mixed, covered = paste(view, *cut_out(image, disk), PastePolicy(), np.random.default_rng(1))
     box = covered.any(axis=1).sum() * covered.any(axis=0).sum()
     assert covered.sum() / box == pytest.approx(np.pi / 4, abs=0.05)
-    assert mixed[~covered].min() > GREY / 4, "the black around the disk stays behind, but for the blurred edge"
+    assert mixed[~covered].min() > GREY / 4, (
+        "the black around the disk stays behind, but for the blurred edge"
+    )
     assert (mixed[~covered] == GREY).mean() > 0.9
 
 
