@@ -90,8 +90,8 @@ def run_demo(
             )
             _start(stack, console, "ClickPick", clickpick)
             numbers = _set_up(console, studio, clickpick, photos)
-            console.print(_welcome(studio, numbers, logs))
             ready = True
+            console.print(_welcome(studio, numbers, logs))
             if open_forever:
                 _watch([studio.process, clickpick.process])
             console.print("Stopping Label Studio and ClickPick ...")
