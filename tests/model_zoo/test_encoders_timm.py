@@ -103,8 +103,13 @@ def test_hypercolumns_of_any_pyramid(encoder: Encoder) -> None:
     assert vectors.shape == (len(pixels), vector_length(encoder))
     weight = torch.randn((vector_length(encoder), 5), generator=torch.Generator().manual_seed(0))
     dense = projected(pyramid, weight, torch.zeros(5))
-    if encoder.strides[0] == 2:  # at scale 2 the finest grid then is the image's
-        torch.testing.assert_close(dense.reshape(5, -1).T, vectors @ weight, atol=0.05, rtol=0.02)
+    cells = pyramid.levels[pyramid.grid].shape[1:]
+    assert dense.shape == (5, *cells)
+    rows, cols = pyramid.steps[pyramid.grid]
+    places = np.stack(np.divmod(np.arange(cells[0] * cells[1]), cells[1]), axis=1)
+    centres: Any = (places + 0.5) * (rows, cols) - 0.5
+    direct = torch.from_numpy(at_pixels(pyramid, centres)).float() @ weight
+    torch.testing.assert_close(dense.reshape(5, -1).T, direct, atol=0.05, rtol=0.02)
 
 
 def test_a_probe_learns_on_any_encoder(encoder: Encoder) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -65,11 +67,28 @@ def test_projecting_first_is_the_same_as_projecting_vectors(
     weight = torch.randn((vector_length(encoder), 5), generator=generator)
     bias = torch.randn(5, generator=generator)
     dense = projected(pyramid, weight, bias)
-    # At scale 2 the centres of the finest grid are the centres of the image's pixels.
-    assert dense.shape == (5, *size)
-    pixels = np.stack(np.divmod(np.arange(size[0] * size[1]), size[1]), axis=1)
-    direct = torch.from_numpy(at_pixels(pyramid, pixels)).float() @ weight + bias
+    # At scale 2 the cells of the grid, of stride 4, are two pixels wide.
+    rows, cols = -(-size[0] // 2), -(-size[1] // 2)
+    assert dense.shape == (5, rows, cols)
+    cells = np.stack(np.divmod(np.arange(rows * cols), cols), axis=1)
+    centres: Any = 2 * cells + 0.5  # their centres lie between pixels
+    direct = torch.from_numpy(at_pixels(pyramid, centres)).float() @ weight + bias
     torch.testing.assert_close(dense.reshape(5, -1).T, direct, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("strides", "grid"), [((2, 4, 8), 1), ((4, 8), 0), ((2, 8, 16), 1), ((1, 2), 1)])
+def test_the_grid_of_predictions_is_the_finest_that_is_not_too_fine(
+    encoder: MeanEncoder, strides: tuple[int, ...], grid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "strides", strides)
+    monkeypatch.setattr(encoder, "channels", (3,) * len(strides))
+    pyramid = build_pyramid(encoder, stripes(37, 61)[0])
+    assert pyramid.grid == grid
+    length = vector_length(encoder)
+    total = projected(pyramid, torch.full((length, 1), 1 / length), torch.zeros(1))
+    assert total.shape[1:] == pyramid.levels[grid].shape[1:]
+    assert float(total.min()) >= float(pyramid.levels[0].min()) - 1e-5
+    assert float(total.max()) <= float(pyramid.levels[0].max()) + 1e-5
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -77,9 +96,7 @@ def test_projecting_first_is_the_same_as_projecting_vectors(
 def test_dense_probabilities_are_those_of_the_vectors(
     encoder: MeanEncoder, size: tuple[int, int], samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        hypercolumn, "ENCODER_PIXELS", 4000
-    )  # the finest grid is coarser than the larger image
+    monkeypatch.setattr(hypercolumn, "ENCODER_PIXELS", 4000)  # the larger image is not enlarged
     pyramid = build_pyramid(encoder, stripes(*size)[0])
     generator = torch.Generator().manual_seed(0)
     shapes = (vector_length(encoder), 8), (8,), (8, 4), (4,)
@@ -92,7 +109,7 @@ def test_dense_probabilities_are_those_of_the_vectors(
     if samples == 1:
         pixels = np.stack(np.divmod(np.arange(size[0] * size[1]), size[1]), axis=1)
         direct = head.probabilities(at_pixels(pyramid, pixels)).T.reshape(4, *size)
-        # Between centres of the finest grid the dense answer interpolates logits, the direct one features.
+        # Between centres of the grid the dense answer interpolates logits, the direct one features.
         assert np.abs(dense[0] - direct).mean() < 0.02
         assert (dense[0].argmax(axis=0) == direct.argmax(axis=0)).mean() > 0.97
 
