@@ -1,6 +1,7 @@
-"""The trained part of a probe: a two-layer perceptron on standardised feature vectors.
+"""The trained part of a probe: a few two-layer perceptrons on standardised feature vectors, their logits averaged.
 
-Trained in seconds whatever the number of labels: passes over few labels, a bounded number of steps over many.
+Side by side they are one perceptron with more hidden units, so that a prediction knows nothing of them. Trained in
+seconds whatever the number of labels: passes over few labels, a bounded number of steps over many.
 Plain cross-entropy: label smoothing of 0.1 cost a point of mIoU on CamVid's validation images.
 """
 
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 
 from model_zoo.errors import BadInput
 
+HEADS = 3
 HIDDEN = 64
-BATCH = 512
+"""Hidden units of each."""
+BATCH = 128
 EPOCHS = 25
-MAX_STEPS = 300
+MAX_STEPS = 600
 MIN_STEPS = 100
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-2
+INPUT_DROPOUT = 0.2
 HIDDEN_DROPOUT = 0.3
-CLASS_WEIGHT_POWER = 0.5
+CLASS_WEIGHT_POWER = 0.75
 """Loss weight of a class is its number of labels to the power of minus this: mild, 0 would be none, 1 equal."""
 
 NEVER = -1e4
@@ -107,21 +111,23 @@ def fit_head(
     vectors = (vectors - mean) / scale
     present, targets, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     layers = _initial(vectors.shape[1], len(present), generator)
-    weights = _class_weights(counts)
+    weights = _class_weights(counts)[targets]
     steps = min(max(EPOCHS * len(labels) // BATCH, MIN_STEPS), MAX_STEPS)
     optimizer = torch.optim.AdamW(layers, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     loss = torch.zeros(())
     for step, batch in enumerate(_batches(len(labels), steps, generator)):
         logits = _forward(layers, vectors[batch], generator)
-        loss = nnf.cross_entropy(logits, targets[batch], weight=weights)
+        truth = targets[batch].expand(HEADS, -1)
+        losses = nnf.cross_entropy(logits.mT, truth, reduction="none").mean(dim=0)
+        loss = (losses * weights[batch]).sum() / weights[batch].sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % REPORTS_EVERY == 0:
             report(step / steps)
-    weight1, bias1, weight2, bias2 = (layer.detach() for layer in layers)
+    weight1, bias1, weight2, bias2 = _side_by_side(*(layer.detach() for layer in layers))
     folded = weight1 / scale[:, None]
     head = Head(folded, bias1 - mean @ folded, *_for_all_classes(weight2, bias2, present, classes))
     return head, float(loss.detach())
@@ -134,16 +140,35 @@ def _scale(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _initial(inputs: int, classes: int, generator: torch.Generator) -> list[torch.Tensor]:
-    weight1 = torch.randn((inputs, HIDDEN), generator=generator) * (2 / inputs) ** 0.5
-    weight2 = torch.randn((HIDDEN, classes), generator=generator) * (1 / HIDDEN) ** 0.5
-    return [part.requires_grad_() for part in (weight1, torch.zeros(HIDDEN), weight2, torch.zeros(classes))]
+    weight1 = torch.randn((HEADS, inputs, HIDDEN), generator=generator) * (2 / inputs) ** 0.5
+    weight2 = torch.randn((HEADS, HIDDEN, classes), generator=generator) * (1 / HIDDEN) ** 0.5
+    biases = torch.zeros((HEADS, 1, HIDDEN)), torch.zeros((HEADS, 1, classes))
+    return [part.requires_grad_() for part in (weight1, biases[0], weight2, biases[1])]
 
 
 def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Logits (HEADS, n, C) of a batch of vectors (n, D). A step drops the same features of all of them.
+
+    A mask of its own for each vector is no better (58.8 against 58.7 mIoU on CamVid) and takes half of the time.
+    """
     weight1, bias1, weight2, bias2 = layers
-    hidden = torch.relu(torch.addmm(bias1, vectors, weight1))
-    kept = torch.empty_like(hidden).bernoulli_(1 - HIDDEN_DROPOUT, generator=generator)
-    return torch.addmm(bias2, hidden * kept / (1 - HIDDEN_DROPOUT), weight2)
+    seen = vectors * _mask((vectors.shape[1],), INPUT_DROPOUT, generator)
+    hidden = torch.relu(torch.baddbmm(bias1, seen.expand(HEADS, -1, -1), weight1))
+    hidden = hidden * _mask(hidden.shape, HIDDEN_DROPOUT, generator)
+    return torch.baddbmm(bias2, hidden, weight2)
+
+
+def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator) -> torch.Tensor:
+    """0 for what is dropped, and for the rest what keeps the mean at 1."""
+    return torch.empty(shape).bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
+
+
+def _side_by_side(
+    weight1: torch.Tensor, bias1: torch.Tensor, weight2: torch.Tensor, bias2: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The one perceptron whose logits are the mean of those of all heads."""
+    wide = weight1.permute(1, 0, 2).flatten(1)
+    return wide, bias1.flatten(), weight2.flatten(0, 1) / HEADS, bias2.mean(dim=0).flatten()
 
 
 def _class_weights(counts: torch.Tensor) -> torch.Tensor:
