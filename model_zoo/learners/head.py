@@ -20,9 +20,10 @@ from model_zoo.errors import BadInput
 HEADS = 3
 HIDDEN = 64
 """Hidden units of each."""
-BATCH = 128
+BATCH = 256
 EPOCHS = 25
-MAX_STEPS = 600
+MAX_STEPS = 1200
+"""Of 256 labels. Fewer are too few: 600 of 128 cost 3 points of mIoU on CamVid at 20 and 40 labels an image."""
 MIN_STEPS = 100
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-2
