@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 SMOOTHNESS = 1.0
 """Weight of the smoothness loss where regions alone teach. Not tuned: the paper's 10 belongs to its published code,
 which takes differences of logits; of probabilities, with truer colours, they mean something else."""
+SELF_SMOOTHNESS = 0.5
+"""The same where the model's own answers teach too, whose borders follow the photograph. Not tuned either."""
 ADAPTING = 0.2
 """Share of the learning rates where training starts from trained weights, so that minutes refine them."""
 
@@ -116,6 +117,9 @@ def pretrain(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="start from the ImageNet encoder alone")
     ] = False,
+    self_train: Annotated[
+        bool, typer.Option("--self-train", help="also learn from the model's own answers to clicks")
+    ] = False,
     regions: Annotated[int, typer.Option(min=1, help="regions kept aside to measure on, at most")] = 50,
     seed: Seed = 0,
     device: Device = "auto",
@@ -126,7 +130,15 @@ def pretrain(
     """Adapt a click model to images without labels (MIS) and measure it before and after; the last line is JSON."""
     from backend.commands import training_data  # noqa: PLC0415 - seconds to import
     from backend.commands.training_plan import Plan, make_trainer  # noqa: PLC0415
-    from backend.commands.training_run import AGAIN, Outputs, console, grown_trees, joined  # noqa: PLC0415
+    from backend.commands.training_run import (  # noqa: PLC0415
+        AGAIN,
+        Outputs,
+        console,
+        copied,
+        grown_trees,
+        joined,
+        own_answers,
+    )
     from model_zoo.training.held_out import draw_regions, keep_aside  # noqa: PLC0415
     from model_zoo.training.recipes import find_recipe, slower  # noqa: PLC0415
 
@@ -134,6 +146,11 @@ def pretrain(
     plan = Plan(segmenter, steps, minutes, seed, views, objects, side or recipe.side)
     with expected_failures(console, AGAIN), joined(device) as chosen:
         plan.check()
+        if from_scratch and self_train:
+            raise BadInput(
+                "--from-scratch and --self-train are both given; an encoder alone cannot answer clicks; "
+                "leave one of them out"
+            )
         outputs = Outputs(out, segmenter)
         outputs.make()
         network = training_data.start_network(segmenter, "" if from_scratch else segmenter, 0, seed)
@@ -144,18 +161,31 @@ def pretrain(
         learnt, kept = keep_aside(readable)
         asked = draw_regions(kept, regions)
         before = _score("before", segmenter, network, asked, chosen)
+        answers = None
+        if self_train:
+            answers = own_answers(learnt, copied(segmenter, network, chosen), outputs, seed)
         policy = recipe.policy if from_scratch else slower(recipe.policy, ADAPTING)
+        policy = replace(policy, smoothness=SELF_SMOOTHNESS if self_train else SMOOTHNESS)
         trainer = make_trainer(
             plan,
-            replace(policy, steps=steps, minutes=minutes, seed=seed, smoothness=SMOOTHNESS),
+            replace(policy, steps=steps, minutes=minutes, seed=seed),
             network,
             [(one.picture, 1.0) for one in learnt],
             {str(one.picture.image): one.tree for one in learnt if one.tree is not None},
             supervised=False,
             device=chosen,
-            settings={"init": training_data.init_digest("" if from_scratch else segmenter)},
+            settings={
+                "init": training_data.init_digest("" if from_scratch else segmenter),
+                "self_train": self_train,
+            },
+            answers=answers,
         )
-        facts = {"images": len(learnt), "kept_aside": len(kept), "skipped": skipped}
+        facts = {
+            "images": len(learnt),
+            "kept_aside": len(kept),
+            "skipped": skipped,
+            "self_labelled": sum(len(regions) for regions in (answers or {}).values()),
+        }
         _finish(
             trainer,
             outputs,
@@ -188,14 +218,13 @@ def _score(
     title: str, name: str, network: Any, regions: Sequence[HeldOutRegion], device: str
 ) -> dict[str, Any]:
     """Clicks that a copy of the network needs for the regions; only in the first process."""
-    from backend.commands.training_run import bars  # noqa: PLC0415 - as above
-    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
+    from backend.commands.training_run import bars, copied  # noqa: PLC0415 - as above
     from model_zoo.training.held_out import score_regions  # noqa: PLC0415
     from model_zoo.training.processes import processes  # noqa: PLC0415
 
     if processes()[1] != 0:
         return {}
-    segmenter = find_trainable(name).wrap(name, copy.deepcopy(network), "in training", device)
+    segmenter = copied(name, network, device)
     with bars(f"clicks {title}") as (progress, bar):
         scores = score_regions(
             segmenter, regions, lambda done: progress.update(bar, completed=done, total=len(regions))

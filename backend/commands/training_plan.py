@@ -16,6 +16,7 @@ from model_zoo.training.policy import TrainPolicy
 from model_zoo.training.processes import processes
 from model_zoo.training.recipes import find_recipe
 from model_zoo.training.region_tree import RegionTree
+from model_zoo.training.self_labels import TREE_SHARE, SelfRegions
 from model_zoo.training.trainer import ClickTrainer
 from model_zoo.training.views import ViewPolicy
 
@@ -63,9 +64,12 @@ def make_trainer(
     supervised: bool,
     device: str,
     settings: dict[str, Any],
+    answers: Mapping[str, SelfRegions] | None = None,
 ) -> ClickTrainer:
-    """The trainer, with all settings that its checkpoint must agree with."""
+    """The trainer, with all settings that its checkpoint must agree with. answers: None without self-training."""
     drawn = BatchPolicy(views=plan.views, objects=plan.objects)
+    if answers is not None:
+        drawn = replace(drawn, unlabelled=TREE_SHARE)
     views = ViewPolicy(side=plan.side)
     maker = BatchMaker(
         pictures,
@@ -74,6 +78,7 @@ def make_trainer(
         policy=drawn if trees else replace(drawn, unlabelled=0.0),
         seed=plan.seed,
         supervised=supervised,
+        answers=answers,
     )
     clicks = find_recipe(plan.segmenter).clicks
     facts = {

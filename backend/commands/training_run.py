@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -21,8 +22,11 @@ from torch import distributed
 from backend.commands.failures import torch_device
 from model_zoo.encoders import create_encoder
 from model_zoo.errors import BadInput
+from model_zoo.segmenters.base import Segmenter
+from model_zoo.segmenters.trainable import find_trainable
 from model_zoo.training.pictures import Picture
 from model_zoo.training.processes import processes
+from model_zoo.training.self_labels import SelfLabeller, SelfRegions, label_all, network_digest
 from model_zoo.training.trainer import ClickTrainer
 from model_zoo.training.tree_cache import Grown, TreeCache, grow_trees
 
@@ -54,6 +58,10 @@ class Outputs:
     @property
     def trees(self) -> Path:
         return self.folder / "trees"
+
+    @property
+    def answers(self) -> Path:
+        return self.folder / "self"
 
     def make(self) -> None:
         """BadInput where the folder cannot be had: before hours of work, not after."""
@@ -102,6 +110,30 @@ def grown_trees(pictures: Sequence[Picture], outputs: Outputs, device: str) -> l
     return grown
 
 
+def copied(name: str, network: Any, device: str) -> Segmenter:
+    """A copy of the network, as it is now, that answers clicks."""
+    return find_trainable(name).wrap(name, copy.deepcopy(network), network_digest(network), device)
+
+
+def own_answers(
+    learnt: Sequence[Grown], segmenter: Segmenter, outputs: Outputs, seed: int
+) -> dict[str, SelfRegions]:
+    """By image path, for photographs that have any: answers kept, from the folder or made; processes share the work."""
+    labeller = SelfLabeller(outputs.answers, segmenter, seed)
+    world, rank = processes()
+    if world > 1:
+        for _ in label_all(learnt[rank::world], labeller):
+            pass
+        distributed.barrier()
+    found: dict[str, SelfRegions] = {}
+    with bars("own answers") as (progress, bar):
+        for done, (one, regions) in enumerate(label_all(learnt, labeller), start=1):
+            if len(regions):
+                found[str(one.picture.image)] = regions
+            progress.update(bar, total=len(learnt), completed=done)
+    return found
+
+
 def resume(trainer: ClickTrainer, outputs: Outputs) -> int:
     """Go on from the checkpoint where there is one, and say so; the step reached."""
     if trainer.resume(outputs.checkpoint):
@@ -137,7 +169,6 @@ def train(trainer: ClickTrainer, outputs: Outputs) -> bool:
 def report(trainer: ClickTrainer, outputs: Outputs, resumed_at: int) -> dict[str, Any]:
     """Write the averaged weights; what is known of the training, as JSON values."""
     from backend.machine import machine, versions  # noqa: PLC0415 - needed at the end only
-    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
     from model_zoo.weights import file_digest  # noqa: PLC0415
 
     find_trainable(outputs.name).save(trainer.averaged, outputs.weights)

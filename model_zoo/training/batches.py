@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model_zoo.errors import BadInput
 from model_zoo.segmenters.zoom_in import Region
 from model_zoo.training.pasting import PastePolicy, cut_out, paste
-from model_zoo.training.pictures import Bools, Picture, Regions, TreeRegions
+from model_zoo.training.pictures import Bools, LabelRegions, Picture, Regions, TreeRegions
 from model_zoo.training.region_tree import RegionTree
 from model_zoo.training.views import Shape, ViewPolicy, choose_view, cut, cut_labels, recolour
 
@@ -55,7 +55,8 @@ class _Loaded:
     @property
     def nbytes(self) -> int:
         height, width = self.image.shape[:2]
-        return self.image.nbytes + (0 if self.labelled is None else 5 * height * width)  # int32 and bool
+        maps = isinstance(self.labelled, LabelRegions)  # int32 and bool; other regions are kept elsewhere
+        return self.image.nbytes + (5 * height * width if maps else 0)
 
     def source(self, unlabelled: float, rng: np.random.Generator) -> Regions | None:
         """Labels or tree for the next object; None when the picture has neither."""
@@ -75,14 +76,17 @@ class BatchMaker:
         policy: BatchPolicy,
         seed: int,
         supervised: bool = True,
+        answers: Mapping[str, Regions] | None = None,
         cache_bytes: int = 8 << 30,
     ) -> None:
-        """pictures: (picture, weight). trees: by image path. supervised False uses the trees alone. cache_bytes: of
-        decoded photographs and label maps; those used longest ago are read again."""
+        """pictures: (picture, weight). trees: by image path. supervised False leaves their masks aside. answers: by
+        image path, see ``self_labels``; the labels of pictures whose masks are not used. cache_bytes: of decoded
+        photographs and label maps; those used longest ago are read again."""
         self._pictures = [picture for picture, _ in pictures]
         weights = np.array([weight for _, weight in pictures], dtype=np.float64)
         self._chances = weights / weights.sum()
         self._trees = trees
+        self._answers = answers or {}
         self._views = views
         self._stretching = replace(views, stretched=math.inf)  # for photographs of unusual ratio
         self._policy = policy
@@ -202,6 +206,7 @@ class BatchMaker:
             height, width = image.shape[:2]
             tree = self._trees.get(str(picture.image))
             regions = picture.labelled(height, width) if self._supervised else None
+            regions = self._answers.get(str(picture.image)) if regions is None else regions
             found = _Loaded(image, regions, None if tree is None else TreeRegions(tree, height, width))
             self._keep(index, found)
         return found

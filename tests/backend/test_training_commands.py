@@ -27,8 +27,10 @@ from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.segmenters.clicknet_weights import read_clicknet, save_clicknet
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
 from model_zoo.segmenters.gpcis_weights import save_gpcis
-from model_zoo.training import tree_cache
+from model_zoo.training import self_labels, tree_cache
+from model_zoo.training.pictures import list_pictures
 from model_zoo.training.trainer import ClickTrainer
+from model_zoo.training.tree_cache import Grown
 from tests.backend.conftest import jpeg
 from tests.fakes.label_studio import FakeLabelStudio
 from tests.model_zoo.training.toys import write_disks
@@ -164,6 +166,102 @@ def test_pretrain_measures_before_and_after(
         assert set(found[when]) == {"regions", "noc85", "noc90", "iou_at_1"}
         assert 1 <= found[when]["noc85"] <= found[when]["noc90"] <= 20
     assert (tmp_path / "out" / "clicknet.safetensors").is_file()
+
+
+@pytest.fixture
+def self_train(
+    folder: Path, tmp_path: Path, start: Path, quick_trees: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """``pretrain --self-train`` with a network that learnt nothing, whose every answer is kept."""
+    monkeypatch.setattr(training_data, "start_network", lambda *_: read_clicknet(start))
+    monkeypatch.setattr(self_labels, "AGREEING", 0.0)
+
+    def run(*more: object, flag: str = "--self-train") -> Result:
+        out = ("--out", tmp_path / "out", "--regions", 1, *TINY)
+        return call("pretrain", "--images", folder, "--steps", 1, *out, *([flag] if flag else []), *more)
+
+    return run
+
+
+def test_a_model_learns_from_its_own_answers(
+    self_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[ClickTrainer] = []
+    real = ClickTrainer.learn
+
+    def seen(self: ClickTrainer, batch: Any) -> tuple[float, float]:
+        found.append(self)
+        return real(self, batch)
+
+    monkeypatch.setattr(ClickTrainer, "learn", seen)
+    record = line(self_train())
+    assert (record["images"], record["kept_aside"], record["steps"]) == (2, 1, 1)
+    assert 2 <= record["self_labelled"] <= 6
+    (trainer,) = found
+    assert (trainer.policy.smoothness, trainer.settings["self_train"]) == (0.5, True)
+    assert trainer._maker._policy.unlabelled == 0.4
+    labels = trainer._maker._answers
+    assert sum(len(regions) for regions in labels.values()) == record["self_labelled"]  # type: ignore[arg-type]
+    assert labels.keys() <= {str(picture.image) for picture in trainer._maker._pictures}
+
+
+def test_only_photographs_to_learn_from_are_labelled_and_only_once(
+    self_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside: list[str] = []
+    real = training_run.own_answers
+
+    def watched(learnt: list[Grown], *more: Any) -> Any:
+        aside.extend({"disk0", "disk1", "disk2"} - {one.picture.name for one in learnt})
+        return real(learnt, *more)
+
+    monkeypatch.setattr(training_run, "own_answers", watched)
+    first = line(self_train())
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "self").iterdir()}
+    assert len(aside) == 1
+    assert {path.name.split("-")[0] for path in files} == {"disk0", "disk1", "disk2"} - set(aside)
+    again = line(self_train())
+    assert again["resumed_at"] == 1
+    assert again["self_labelled"] == first["self_labelled"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "self").iterdir()} == files
+
+
+def test_a_checkpoint_goes_on_with_self_training_as_it_began(
+    self_train: Callable[..., Result], tmp_path: Path
+) -> None:
+    assert line(self_train(flag=""))["self_labelled"] == 0
+    assert not (tmp_path / "out" / "self").exists()
+    refused = self_train()
+    assert refused.exit_code == 2
+    assert "self_train was False and is True" in refused.stderr
+
+
+def test_an_encoder_alone_cannot_train_itself(self_train: Callable[..., Result], tmp_path: Path) -> None:
+    refused = self_train("--from-scratch")
+    assert refused.exit_code == 2
+    assert "an encoder alone cannot answer clicks" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_processes_share_the_photographs_that_they_label(
+    folder: Path, tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tree_cache.build_tree(np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32))
+    learnt = [Grown(picture, tree) for picture in list_pictures(folder)]
+    monkeypatch.setattr(self_labels, "AGREEING", 0.0)
+    outputs = training_run.Outputs(tmp_path / "out", "clicknet")
+    waited: list[set[str]] = []
+
+    def barrier() -> None:
+        waited.append({path.name.split("-")[0] for path in outputs.answers.iterdir()})
+
+    segmenter = training_run.copied("clicknet", read_clicknet(start), "cpu")
+    monkeypatch.setattr(training_run, "processes", lambda: (2, 0))
+    monkeypatch.setattr(training_run.distributed, "barrier", barrier)
+    found = training_run.own_answers(learnt, segmenter, outputs, seed=0)
+    assert waited == [{"disk0", "disk2"}]
+    assert set(found) <= {str(one.picture.image) for one in learnt}
+    assert len(found) >= 2
 
 
 @pytest.mark.parametrize(

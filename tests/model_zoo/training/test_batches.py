@@ -9,8 +9,9 @@ from PIL import Image
 from model_zoo.errors import BadInput
 from model_zoo.training.batches import Batch, BatchMaker, BatchPolicy
 from model_zoo.training.pasting import PastePolicy
-from model_zoo.training.pictures import TreeRegions, list_pictures
+from model_zoo.training.pictures import Picture, TreeRegions, list_pictures
 from model_zoo.training.region_tree import build_tree
+from model_zoo.training.self_labels import SelfRegions
 from model_zoo.training.views import ViewPolicy
 from tests.model_zoo.training.toys import SIDE, disk_maker, write_disks
 
@@ -103,6 +104,78 @@ def test_without_supervision_trees_alone_are_drawn_from(folder: Path) -> None:
     for truth, valid in zip(batch.truth, batch.valid, strict=True):
         assert any(np.array_equal(node[valid], truth[valid]) for node in nodes)
     assert len({one.tobytes() for one in batch.truth}) > 1
+
+
+def whole(**policy: float) -> dict[str, object]:
+    """Views of whole photographs as they are."""
+    views = ViewPolicy(side=SIDE, whole=1.0, trimmed=0.0, mirrored=0.0)
+    drawn = BatchPolicy(views=25, objects=2, paste=PastePolicy(chance=0.0), **policy)  # type: ignore[arg-type]
+    return {"views": views, "policy": drawn, "seed": 0}
+
+
+def corner(doubted: int = 0) -> SelfRegions:
+    """One answer, the upper left quarter; the last rows of the photograph are in doubt."""
+    mask, doubts = np.zeros((2, SIDE, SIDE), dtype=np.bool_)
+    mask[: SIDE // 2, : SIDE // 2] = True
+    doubts[SIDE - doubted :] = True
+    return SelfRegions(SIDE, SIDE, np.packbits(mask)[None], np.packbits(doubts)[None])
+
+
+@pytest.mark.parametrize(("unlabelled", "least", "most"), [(0.0, 1.0, 1.0), (0.4, 0.52, 0.68)])
+def test_a_models_own_answers_and_tree_regions_share_the_draws(
+    folder: Path, unlabelled: float, least: float, most: float
+) -> None:
+    first, *_ = list_pictures(folder)
+    key = str(first.image)
+    tree = build_tree(np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32))
+    maker = BatchMaker(
+        [(first, 1.0)],
+        {key: tree},
+        supervised=False,
+        answers={key: corner()},
+        **whole(unlabelled=unlabelled),  # type: ignore[arg-type]
+    )
+    batches = [maker.make(number) for number in range(8)]
+    expected = corner().draw(np.random.default_rng(0))[0]
+    own = [np.array_equal(truth, expected) for batch in batches for truth in batch.truth]
+    assert least <= np.mean(own) <= most
+
+
+def test_without_answers_a_photograph_uses_its_tree_and_with_masks_its_masks(folder: Path) -> None:
+    first, second, _ = list_pictures(folder)
+    tree = build_tree(np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32))
+    expected = corner().draw(np.random.default_rng(0))[0]
+    answers = {str(first.image): corner()}
+    trees = {str(second.image): tree}
+
+    def objects(pictures: list[tuple[Picture, float]], supervised: bool) -> list[bool]:
+        maker = BatchMaker(
+            pictures,
+            trees,
+            supervised=supervised,
+            answers=answers,
+            **whole(unlabelled=0.0),  # type: ignore[arg-type]
+        )
+        return [np.array_equal(truth, expected) for truth in maker.make(0).truth]
+
+    assert all(objects([(first, 1.0)], supervised=False))
+    assert not any(objects([(second, 1.0)], supervised=False))
+    assert not any(objects([(first, 1.0)], supervised=True))
+
+
+def test_what_a_model_was_in_doubt_of_is_not_learnt(folder: Path) -> None:
+    first, *_ = list_pictures(folder)
+    answers = {str(first.image): corner(doubted=16)}
+    maker = BatchMaker(
+        [(first, 1.0)],
+        {},
+        supervised=False,
+        answers=answers,
+        **whole(unlabelled=0.4),  # type: ignore[arg-type]
+    )
+    for valid in maker.make(0).valid:
+        assert valid[:-16].all()
+        assert not valid[-16:].any()
 
 
 def test_photographs_without_anything_to_learn_are_an_error(folder: Path) -> None:
