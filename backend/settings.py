@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1 << 20
+DEEP_LEARNER = "finetune-deeplabv3plus-lite0"
+"""The strongest learner that trains in minutes on a GPU; without one it would take hours."""
 
 
 def default_data_folder() -> Path:
@@ -47,6 +49,10 @@ class Settings(BaseSettings):
     embedding_cache_mb: int = Field(512, ge=1)
 
     learner: str = "probe-lite0"
+    deep_learner: str = Field(
+        "auto", description="trained beside the rounds; empty: none, auto: with CUDA only"
+    )
+    deep_every: int = Field(200, ge=1, description="new labels since its last version that start it")
     acquisition: Literal[
         "random",
         "least_confidence",
@@ -56,14 +62,16 @@ class Settings(BaseSettings):
         "mc_dropout_soft",
         "mc_dropout_hard",
     ] = "margin"
-    selection: Literal["top", "top5"] = "top5"
+    selection: Literal["top", "top5", "spread", "regions"] = "top5"
+    initial: Literal["random", "coverage"] = Field("random", description="queries before any version")
+    budget: Literal["image", "queue"] = "image"
     queries_per_task: int = Field(10, ge=1, le=20)
     debounce_seconds: float = Field(2.0, ge=0)
     debounce_limit_seconds: float = Field(20.0, ge=0)
     round_every: int = Field(
         1, ge=1, description="new labels since the live version that a round needs to fit again"
     )
-    first_push: int = Field(4, ge=1, description="tasks scored and pushed before the rest of the queue")
+    first_push: int = Field(2, ge=1, description="tasks scored and pushed before the rest of the queue")
     push_chunk: int = Field(32, ge=1)
     holdout_percent: int = Field(10, ge=0, le=50)
     gate_labels: int = Field(100, ge=1, description="held-out labels from which the gate holds")
@@ -107,8 +115,19 @@ class Settings(BaseSettings):
         return self.data / "versions"
 
     @property
+    def candidates_folder(self) -> Path:
+        return self.data / "candidates"
+
+    @property
     def features_folder(self) -> Path:
         return self.data / "features"
+
+    @property
+    def deep_learner_name(self) -> str:
+        """``deep_learner``, with "auto" resolved by the device; empty where there is none."""
+        if self.deep_learner != "auto":
+            return self.deep_learner
+        return DEEP_LEARNER if self.torch_device.startswith("cuda") else ""
 
     @cached_property
     def torch_device(self) -> str:

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from backend.learning.simulate import BudgetResult, Plan
     from backend.learning.simulated_queries import Strategy
     from model_zoo.learners.base import Learner
+    from model_zoo.learners.pyramid_cache import PyramidCache
 
     Run = tuple[Plan, Callable[[], Learner]]
 
-RANDOM = "random"
+RANDOM, COVERAGE = "random", "coverage"
+SAME_ENCODER = ("probe-lite0", "probe-efficientnet-lite0")
+"""Learners whose encoder passes serve a selection by coverage, too. Others would find the cache filled by it."""
 FEATURE_BYTES = 2 << 30
 """Of the vectors at labelled pixels, which a probe keeps between the steps of a run."""
 
@@ -42,11 +45,14 @@ class Method:
     initial: str
     noise: float
     ask_void: bool
+    budget_over: str
 
     @property
     def label(self) -> str:
         noise = f", {self.noise:.0%} wrong answers" if self.noise else ""
-        return f"{self.learner}, {self.acquisition} + {self.selection}{noise}"
+        initial = f", first {self.initial}" if self.initial != RANDOM else ""
+        over = f", budget over the {self.budget_over}" if self.budget_over != "image" else ""
+        return f"{self.learner}, {self.acquisition} + {self.selection}{initial}{over}{noise}"
 
 
 def pixels(
@@ -60,8 +66,15 @@ def pixels(
     learner: Served = None,
     acquisition: Served = None,
     selection: Served = None,
-    initial: Annotated[str, typer.Option(help="first pixels: random, or the name of a selection")] = RANDOM,
+    initial: Annotated[
+        str | None,
+        typer.Option(help="first pixels: random, or the name of a selection [default: the server's]"),
+    ] = None,
     budgets: Annotated[str, typer.Option(help="pixels an image, cumulative")] = "1,5,10,20,40,60,80,100",
+    budget_over: Annotated[
+        str | None,
+        typer.Option(help="the same budget for each image, or one for the queue [default: the server's]"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="runs, each with other first pixels")] = 5,
     noise: Annotated[float, typer.Option(help="share of wrong answers, 0 to 1")] = 0.0,
     ask_void: Annotated[bool, typer.Option("--ask-void", help="ask in void pixels, too")] = False,
@@ -74,35 +87,55 @@ def pixels(
     """Simulate the rounds of a project: mIoU by labelled pixels an image; one JSON line a seed and budget."""
     with expected_failures(lambda: ERR, "the lines above stand; no file was written"):
         served = Settings()
-        chosen = learner or served.learner, acquisition or served.acquisition, selection or served.selection
-        method = Method(*chosen, initial, noise, ask_void)
-        strategy = _strategy(method)
+        method = Method(
+            learner=learner or served.learner,
+            acquisition=acquisition or served.acquisition,
+            selection=selection or served.selection,
+            initial=initial or served.initial,
+            noise=noise,
+            ask_void=ask_void,
+            budget_over=budget_over or served.budget,
+        )
+        pyramids = _pyramids(cache_gb)
+        strategy = _strategy(method, torch_device(device), pyramids)
         plans = _plans(budgets, seeds, noise, best_epoch)
         check_outputs(json_file, plot)
-        creators = _creators(method.learner, torch_device(device), cache_gb, seeds)
+        creators = _creators(method.learner, torch_device(device), pyramids, seeds)
         ids = tuple(void or ())
         sources = Sources(train_images, train_labels, test_images, test_labels, classes, ids)
-        data = read_data_set(sources, plans[0].budgets[-1], served.max_image_pixels, ask_void=ask_void)
+        data = read_data_set(
+            sources, plans[0].budgets[-1], served.max_image_pixels, ask_void=ask_void, over=strategy.over
+        )
         runs = list(zip(plans, creators, strict=True))
         _evaluate(data, method, runs, strategy=strategy, json_file=json_file, plot=plot)
 
 
-def _strategy(method: Method) -> Strategy:
-    """What the names stand for; BadInput for those that there are not."""
+def _strategy(method: Method, device: str, pyramids: PyramidCache) -> Strategy:
+    """What the names stand for; BadInput for those that there are not, WeightsMissing where a selection has none."""
     from backend.learning.acquisition import get_acquisition, passes_of  # noqa: PLC0415 - each imports what it needs
-    from backend.learning.selection import get_selection  # noqa: PLC0415
+    from backend.learning.budgets import get_over  # noqa: PLC0415
+    from backend.learning.frozen_features import ENCODER, FrozenFeatures  # noqa: PLC0415
+    from backend.learning.selection import get_initial, get_selection  # noqa: PLC0415
     from backend.learning.simulated_queries import Strategy  # noqa: PLC0415
+    from model_zoo.encoders import create_encoder  # noqa: PLC0415
 
     try:
-        return Strategy(
+        strategy = Strategy(
             acquisition=get_acquisition(method.acquisition),
             selection=get_selection(method.selection),
-            initial=get_selection("top" if method.initial == RANDOM else method.initial),
+            initial=get_initial(method.initial),
             samples=passes_of(method.acquisition),
             ask_void=method.ask_void,
+            over=get_over(method.budget_over),
+            frozen=FrozenFeatures(device, pyramids if method.learner in SAME_ENCODER else None),
         )
     except ValueError as error:
         raise BadInput(str(error)) from error
+    if COVERAGE in (method.initial, method.selection):
+        create_encoder(
+            ENCODER, device
+        )  # random pixels in place of these would be measured under a wrong name
+    return strategy
 
 
 def _plans(budgets: str, seeds: int, noise: float, best_epoch: bool) -> list[Plan]:
@@ -122,16 +155,22 @@ def _plans(budgets: str, seeds: int, noise: float, best_epoch: bool) -> list[Pla
     return [Plan(steps, seed, noise, best_epoch) for seed in range(seeds)]
 
 
-def _creators(name: str, device: str, cache_gb: float, seeds: int) -> list[Callable[[], Learner]]:
-    """For each seed what builds its learners; encoder passes are shared by all of them, single pixels by a seed's."""
-    from model_zoo.learners.features import FeatureCache  # noqa: PLC0415
-    from model_zoo.learners.pyramid_cache import PyramidCache, UsesPyramids  # noqa: PLC0415
-    from model_zoo.registry import create_learner  # noqa: PLC0415
+def _pyramids(cache_gb: float) -> PyramidCache:
+    """Where encoder passes are kept; BadInput for a size that makes no sense."""
+    from model_zoo.learners.pyramid_cache import PyramidCache  # noqa: PLC0415
 
     if not 0 <= cache_gb < float("inf"):
         raise BadInput(f"--cache-gb is {cache_gb}; expected 0 or more")
+    return PyramidCache(int(cache_gb * 2**30))
+
+
+def _creators(name: str, device: str, pyramids: PyramidCache, seeds: int) -> list[Callable[[], Learner]]:
+    """For each seed what builds its learners; encoder passes are shared by all of them, single pixels by a seed's."""
+    from model_zoo.learners.features import FeatureCache  # noqa: PLC0415
+    from model_zoo.learners.pyramid_cache import UsesPyramids  # noqa: PLC0415
+    from model_zoo.registry import create_learner  # noqa: PLC0415
+
     create_learner(name, device)  # a name or weights that are missing show now
-    pyramids = PyramidCache(int(cache_gb * 2**30))
 
     def creator() -> Callable[[], Learner]:
         features = FeatureCache(max_bytes=FEATURE_BYTES)

@@ -10,6 +10,7 @@ from backend.commands.evaluate_output import progress_bar
 from model_zoo.errors import BadInput
 
 if TYPE_CHECKING:
+    from backend.learning.budgets import Over
     from backend.learning.simulated_queries import SimulatedImage
 
 
@@ -34,10 +35,13 @@ class DataSet:
     test: list[SimulatedImage]
 
 
-def read_data_set(sources: Sources, budget: int, max_pixels: int, *, ask_void: bool) -> DataSet:
+def read_data_set(
+    sources: Sources, budget: int, max_pixels: int, *, ask_void: bool, over: Over = "image"
+) -> DataSet:
     """The data set; nothing is wrong with any image of it when the first learner is trained.
 
-    budget: the largest, for which every image to train on must have pixels enough. Raises BadInput.
+    budget: the largest, for which every image to train on must have pixels enough; over: what it goes over.
+    Raises BadInput.
     """
     from backend.learning.simulate import check_candidates  # noqa: PLC0415 - each command imports what it needs
     from backend.learning.simulated_data import list_pairs, open_pair, read_classes  # noqa: PLC0415
@@ -50,7 +54,7 @@ def read_data_set(sources: Sources, budget: int, max_pixels: int, *, ask_void: b
         for pair in progress.track([*train, *test], description="checking the images"):
             opened.append(open_pair(pair, classes, max_pixels))
             if len(opened) <= len(train):
-                check_candidates(opened[-1], budget, ask_void)
+                check_candidates(opened[-1], budget, ask_void, over)
     data = DataSet(classes.names, opened[: len(train)], opened[len(train) :])
     if not any(image.class_pixels for image in data.test):
         raise BadInput(

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.learning.acquisition import Scores, get_acquisition, passes_of
-from backend.learning.selection import get_selection, task_uncertainty
+from backend.learning.budgets import MOST_QUERIES, share
+from backend.learning.frozen_features import FrozenFeatures
+from backend.learning.image_context import ImageContext
+from backend.learning.selection import RANDOM, Selection, get_initial, get_selection, task_uncertainty
 from label_config import ImageSchema, Query, mask_regions, query_regions
 from model_zoo.learners.base import LabelledImage, Learner
 
@@ -25,12 +28,17 @@ SPECK = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """How queries are chosen, and in which form masks are written."""
+    """How queries are chosen, and in which form masks are written.
+
+    initial: chooses them while there is no learner. device: for the encoder of a selection that needs one.
+    """
 
     acquisition: str
     selection: str
     queries: int
     polygon_over_pixels: int
+    initial: str = RANDOM
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +57,27 @@ class Page:
 
 
 def propose(
-    pages: Sequence[Page], schema: ImageSchema, learner: Learner | None, version: str, recipe: Recipe
+    pages: Sequence[Page],
+    schema: ImageSchema,
+    learner: Learner | None,
+    version: str,
+    recipe: Recipe,
+    *,
+    mean_uncertainty: float | None = None,
 ) -> dict[str, Any]:
     """A Label Studio prediction: queries first, then the pre-annotation, and the score (1 - uncertainty).
 
-    Without a learner the queries are random and there is no pre-annotation. The same version and task always
-    give the same queries. Several pages share the budget of queries evenly.
+    Without a learner the recipe's initial selection chooses the queries and there is no pre-annotation. The same
+    version and task always give the same queries. Several pages share the budget of queries evenly.
+    mean_uncertainty: of the queue; a page's budget then goes with its own uncertainty, as ``share`` says, and a task
+    has at most MOST_QUERIES, or one a page.
     """
     queries: list[dict[str, Any]] = []
     masks: list[dict[str, Any]] = []
     uncertainties: list[float] = []
     budget = math.ceil(recipe.queries / max(1, len(pages)))
+    selection = get_initial(recipe.initial) if learner is None else get_selection(recipe.selection)
+    frozen = FrozenFeatures(recipe.device)
     for page in pages:
         rng = np.random.default_rng(_seed(version, page))
         height, width = page.image.shape[:2]
@@ -69,7 +87,8 @@ def propose(
             masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
         uncertainties.append(1.0 if probabilities is None else task_uncertainty(probabilities))
         scores = _scores(small, learner, probabilities, recipe, rng)
-        picked = _choose(scores, page, budget, recipe, rng)
+        count = share(budget, uncertainties[-1], mean_uncertainty, most=MOST_QUERIES // len(pages))
+        picked = _choose(scores, page, count, rng, selection=selection, small=small, frozen=frozen)
         queries += query_regions(picked, schema, height, width, item_index=page.item)
         if learner is not None and small is page.image:
             learner.prepare(_unlabelled(page, picked))
@@ -93,14 +112,24 @@ def _scores(
     return get_acquisition(recipe.acquisition)(probabilities, rng)
 
 
-def _choose(scores: Scores, page: Page, budget: int, recipe: Recipe, rng: np.random.Generator) -> list[Query]:
-    """Queries in the image's pixels, of scores of any resolution."""
+def _choose(
+    scores: Scores,
+    page: Page,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    selection: Selection,
+    small: NDArray[np.uint8],
+    frozen: FrozenFeatures,
+) -> list[Query]:
+    """Queries in the image's pixels, of scores of any resolution; small: the image as the learner sees it."""
     height, width = page.image.shape[:2]
     size = scores.shape
     exclude = np.zeros(size, dtype=bool)
     for row, col in page.answered:
         exclude[min(row * size[0] // height, size[0] - 1), min(col * size[1] // width, size[1] - 1)] = True
-    picked = get_selection(recipe.selection)(scores, budget, rng, exclude)
+    context = ImageContext(lambda: small, np.argwhere(exclude), frozen)
+    picked = selection(scores, count, rng, exclude, context)
     return [
         Query(row=int((r + 0.5) * height / size[0]), col=int((c + 0.5) * width / size[1])) for r, c in picked
     ]

@@ -1,46 +1,79 @@
 """Which pixels to ask for, given their acquisition scores.
 
-A selection takes scores float32 (H, W), the number of pixels wanted, a random generator and a mask of pixels
-that must not be asked (labelled, void, queried before). It returns int64 (k, 2) rows and columns of distinct
-pixels; k is the budget, or the number of candidates when there are fewer. The same state of the generator
-gives the same pixels.
+A selection takes scores float32 (H, W), the number of pixels wanted, a random generator, a mask of pixels that must
+not be asked (labelled, void, queried before) and what else is known of the image, which plain ones ignore. It returns
+int64 (k, 2) rows and columns of distinct pixels, such that the first ones alone are a good choice of fewer; k is the
+budget, or the number of candidates when there are fewer. The same state of the generator gives the same pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.learning.acquisition import Scores, one_minus_margin, unknown_name
-
-Pixels = NDArray[np.int64]
-Excluded = NDArray[np.bool_] | None
-Selection = Callable[[Scores, int, np.random.Generator, Excluded], Pixels]
+from backend.learning.candidates import Excluded, Pixels, best, best_first, to_pixels
+from backend.learning.coverage import coverage
+from backend.learning.image_context import ImageContext
+from backend.learning.regions import regions
+from backend.learning.spread import spread
 
 TOP_SHARE = 0.05
 """Share of an image's pixels among which PixelPick draws its queries."""
+RANDOM = "random"
+"""First pixels by no rule at all: the uniform noise that stands for scores decides."""
 
 
-def top(scores: Scores, count: int, rng: np.random.Generator, exclude: Excluded = None) -> Pixels:
+class Selection(Protocol):
+    """See the module. Raises ValueError for malformed arrays, and without a context where the image is needed."""
+
+    def __call__(
+        self,
+        scores: Scores,
+        count: int,
+        rng: np.random.Generator,
+        exclude: Excluded = None,
+        context: ImageContext | None = None,
+        /,
+    ) -> Pixels: ...
+
+
+def top(
+    scores: Scores,
+    count: int,
+    rng: np.random.Generator,
+    exclude: Excluded = None,
+    context: ImageContext | None = None,  # noqa: ARG001
+) -> Pixels:
     """The best pixels, best first; equal scores fall in random order."""
-    best = rng.permutation(_best(scores, count, rng, exclude))
-    order = np.argsort(-scores.ravel()[best], kind="stable")
-    return _to_pixels(best[order], scores.shape)
+    return to_pixels(best_first(scores.ravel(), best(scores, count, rng, exclude), rng), scores.shape)
 
 
-def top5(scores: Scores, count: int, rng: np.random.Generator, exclude: Excluded = None) -> Pixels:
+def top5(
+    scores: Scores,
+    count: int,
+    rng: np.random.Generator,
+    exclude: Excluded = None,
+    context: ImageContext | None = None,  # noqa: ARG001
+) -> Pixels:
     """PixelPick's diversity: a uniform draw from the best 5 % of the image's pixels.
 
     The pool is 5 % of all pixels, or the budget where that is more.
     """
-    pool = _best(scores, max(int(TOP_SHARE * scores.size), count), rng, exclude)
-    return _to_pixels(rng.choice(pool, size=min(count, pool.size), replace=False), scores.shape)
+    pool = best(scores, max(int(TOP_SHARE * scores.size), count) if count > 0 else count, rng, exclude)
+    return to_pixels(rng.choice(pool, size=min(count, pool.size), replace=False), scores.shape)
 
 
-SELECTIONS: Mapping[str, Selection] = {"top": top, "top5": top5}
+SELECTIONS: Mapping[str, Selection] = {
+    "top": top,
+    "top5": top5,
+    "spread": spread,
+    "regions": regions,
+    "coverage": coverage,
+}
 
 
 def get_selection(name: str) -> Selection:
@@ -49,6 +82,15 @@ def get_selection(name: str) -> Selection:
         return SELECTIONS[name]
     except KeyError:
         raise ValueError(unknown_name("selection", name, SELECTIONS)) from None
+
+
+def get_initial(name: str) -> Selection:
+    """What picks the first pixels, with uniform noise as scores: ``random`` or a selection; ValueError as above."""
+    known = {RANDOM: top, **SELECTIONS}
+    try:
+        return known[name]
+    except KeyError:
+        raise ValueError(unknown_name("initial selection", name, known)) from None
 
 
 def task_uncertainty(values: NDArray[np.floating[Any]]) -> float:
@@ -60,38 +102,3 @@ def task_uncertainty(values: NDArray[np.floating[Any]]) -> float:
     if scores.size == 0:
         raise ValueError(f"scores have shape {scores.shape}; expected at least one pixel")
     return float(np.clip(scores.mean(dtype=np.float64), 0.0, 1.0))
-
-
-def _best(scores: Scores, count: int, rng: np.random.Generator, exclude: Excluded) -> NDArray[np.int64]:
-    """Flat indices of the ``count`` best candidates in no order; ties at the border are broken at random.
-
-    A pixel that is excluded, or whose score is NaN or -inf, is no candidate.
-    """
-    _check(scores, count, exclude)
-    allowed = scores > -np.inf
-    if exclude is not None:
-        allowed &= ~exclude
-    candidates = np.flatnonzero(allowed)
-    if count >= candidates.size:
-        return candidates
-    if count == 0:
-        return candidates[:0]
-    values = scores.ravel()[candidates]
-    border = np.partition(values, values.size - count)[values.size - count]
-    above = candidates[values > border]
-    level = candidates[values == border]
-    return np.concatenate([above, rng.choice(level, size=count - above.size, replace=False)])
-
-
-def _check(scores: Scores, count: int, exclude: Excluded) -> None:
-    if scores.ndim != 2:
-        raise ValueError(f"scores have shape {scores.shape}; expected (H, W)")
-    if count < 0:
-        raise ValueError(f"{count} pixels asked for; expected 0 or more")
-    if exclude is not None and exclude.shape != scores.shape:
-        raise ValueError(f"exclude has shape {exclude.shape}, expected that of the scores, {scores.shape}")
-
-
-def _to_pixels(flat: NDArray[np.int64], shape: tuple[int, ...]) -> Pixels:
-    rows, cols = np.unravel_index(flat, shape)
-    return np.stack([rows, cols], axis=1).astype(np.int64)

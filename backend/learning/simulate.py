@@ -2,7 +2,8 @@
 
 Shin et al., All you need are a few pixels, ICCV 2021 workshop: random pixels first; then, step by step, a learner
 trained from scratch on all answers so far chooses the same number of new pixels in every image. The queries that
-would follow the last budget are not computed.
+would follow the last budget are not computed. Where a budget goes over the queue, the new pixels of a step are as many
+in all, and uncertain images get more of them than others.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.learning.budgets import MOST, Over
 from backend.learning.simulated_annotator import VOID, Annotator
 from backend.learning.simulated_queries import Queries, SimulatedImage, Strategy
 from model_zoo.errors import BadInput
@@ -83,12 +86,12 @@ def simulate(
     than the largest budget, where the selection gives another number, and as ``Learner.fit`` does.
     """
     for image in train:
-        check_candidates(image, plan.budgets[-1], strategy.ask_void)
+        check_candidates(image, plan.budgets[-1], strategy.ask_void, strategy.over)
     meter = _Meter(progress, len(plan.budgets) * (2 * len(train) + len(test)))
     queries = Queries(train, strategy, Annotator(plan.seed, plan.noise, len(classes)), plan.seed)
     learner: Learner | None = None
-    for budget in plan.budgets:
-        acquire_seconds = _ask(queries, train, budget, learner, meter)
+    for before, budget in pairwise((0, *plan.budgets)):
+        acquire_seconds = _ask(queries, train, (before, budget), learner, meter)
         learner = create()
         fit_seconds, best = _fit(learner, queries, test, classes, plan=plan, progress=meter.part(len(train)))
         started = time.perf_counter()
@@ -108,25 +111,33 @@ def simulate(
         )
 
 
-def check_candidates(image: SimulatedImage, budget: int, ask_void: bool) -> None:
-    """BadInput unless so many pixels can be asked for in the image."""
+def check_candidates(image: SimulatedImage, budget: int, ask_void: bool, over: Over = "image") -> None:
+    """BadInput unless the largest budget can be asked for in the image, or twice that where it goes over the queue."""
     candidates = image.size[0] * image.size[1] if ask_void else image.class_pixels
-    if candidates < budget:
+    needed, what = (MOST * budget, "twice the") if over == "queue" else (budget, "the")
+    if candidates < needed:
         raise BadInput(
-            f"image {image.name!r} has {candidates} pixels to ask for; expected at least the largest budget, {budget}; "
-            "leave the image out or lower the budgets"
+            f"image {image.name!r} has {candidates} pixels to ask for; expected at least {what} largest budget, "
+            f"{needed}; leave the image out or lower the budgets"
         )
 
 
 def _ask(
-    queries: Queries, train: Sequence[SimulatedImage], budget: int, learner: Learner | None, meter: _Meter
+    queries: Queries,
+    train: Sequence[SimulatedImage],
+    budgets: tuple[int, int],
+    learner: Learner | None,
+    meter: _Meter,
 ) -> float:
-    """Ask in every image until it has ``budget`` answers; returns seconds."""
+    """Ask in every image, from one budget to the next; returns seconds."""
     started = time.perf_counter()
+    usual = budgets[1] - budgets[0]
+    step = []
     for place in range(len(train)):
-        meter.tell(f"{budget} px an image: asking")
-        queries.ask(place, budget, learner)
+        meter.tell(f"{budgets[1]} px an image: asking")
+        step.append(queries.ask(place, usual, learner))
         meter.done += 1
+    queries.keep(step, usual)
     return time.perf_counter() - started
 
 

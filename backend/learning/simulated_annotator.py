@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.learning.selection import Pixels
+from backend.learning.candidates import Pixels
 from model_zoo.learners.base import UNLABELLED
 
 VOID = UNLABELLED

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.learning.acquisition import Acquisition, random
-from backend.learning.selection import Pixels, Selection
+from backend.learning.budgets import MOST, Over, allocate
+from backend.learning.candidates import Pixels
+from backend.learning.frozen_features import FrozenFeatures
+from backend.learning.image_context import ImageContext
+from backend.learning.selection import Selection, task_uncertainty
 from backend.learning.simulated_annotator import VOID, Annotator, generator
 from model_zoo.errors import BadInput
 from model_zoo.learners.base import LabelledImage, Learner
@@ -38,7 +42,8 @@ class Strategy:
 
     initial: picks the first pixels with uniform noise as scores, so that ``top`` is a random choice. samples:
     stochastic passes of the learner that the acquisition averages over (MC-dropout); 1 is a plain prediction.
-    ask_void: pixels of no class may be asked for, too; they cost budget and give no label.
+    ask_void: pixels of no class may be asked for, too; they cost budget and give no label. over: whether each image
+    gets the same number of pixels or the queue as a whole gets as many. frozen: for selections that need features.
     """
 
     acquisition: Acquisition
@@ -46,10 +51,25 @@ class Strategy:
     initial: Selection
     samples: int = 1
     ask_void: bool = False
+    over: Over = "image"
+    frozen: FrozenFeatures = field(default_factory=FrozenFeatures)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Pixels (n, 2) of one image in the order of the selection, their answers (n,), and the image's uncertainty."""
+
+    pixels: Pixels
+    answers: NDArray[np.int64]
+    uncertainty: float
 
 
 class Queries:
-    """Asks the annotator; all choices depend on seed, image name and step alone, and on the learner's scores."""
+    """Asks the annotator; all choices depend on seed, image name and step alone, and on the learner's scores.
+
+    A step is ``ask`` in every image and then ``keep``. Where the budget goes over the queue, twice as many pixels as
+    usual are asked in an image first, and ``keep`` forgets those that are not its share: one prediction an image.
+    """
 
     def __init__(
         self, images: Sequence[SimulatedImage], strategy: Strategy, annotator: Annotator, seed: int
@@ -82,47 +102,56 @@ class Queries:
                 found.append(LabelledImage(image.key, image.load, rows, cols, answers[known]))
         return found
 
-    def ask(self, place: int, budget: int, learner: Learner | None) -> None:
-        """Ask in one image until it has ``budget`` answers. Without a learner the initial pixels are asked.
+    def ask(self, place: int, usual: int, learner: Learner | None) -> Asked:
+        """Ask in one image for the ``usual`` number of new pixels, or for twice that; nothing is kept yet.
 
-        Raises BadInput where the selection does not give as many new pixels as are wanted.
+        Without a learner the initial pixels are asked, the usual number everywhere. Raises BadInput where the
+        selection does not give as many new pixels as are wanted.
         """
         image, asked = self._images[place], self._asked[place]
         truth = image.truth()
         excluded = np.zeros(truth.shape, dtype=bool) if self._strategy.ask_void else truth == VOID
         excluded[asked[:, 0], asked[:, 1]] = True
         rng = generator(self._seed, image.name, len(asked))
-        wanted = budget - len(asked)
+        wanted = usual if learner is None or self._strategy.over == "image" else MOST * usual
+        beliefs, uncertainty = None, 1.0
         if learner is None:
-            picked = self._initial(wanted, rng, excluded)
-            beliefs = None
+            context = ImageContext(image.load, asked, self._strategy.frozen)
+            nothing_known = np.ones((1, *truth.shape), dtype=np.float32)
+            picked = self._strategy.initial(random(nothing_known, rng), wanted, rng, excluded, context)
         else:
-            picked, beliefs = self._by_learner(image, wanted, rng, excluded, learner)
+            array = image.load()
+            probs = learner.predict_proba(array, samples=self._strategy.samples)
+            context = ImageContext(lambda: array, asked, self._strategy.frozen)
+            scores = self._strategy.acquisition(probs, rng)
+            picked = self._strategy.selection(scores, wanted, rng, excluded, context)
+            learner.prepare(_unlabelled(image.key, array, picked))
+            beliefs, uncertainty = _beliefs(probs, picked), task_uncertainty(probs)
         _check_picked(picked, wanted, excluded, image.name)
-        answers = self._annotator.answer(image.name, picked, truth, beliefs)
-        self._asked[place] = np.concatenate([asked, picked])
-        self._answers[place] = np.concatenate([self._answers[place], answers])
+        return Asked(picked, self._annotator.answer(image.name, picked, truth, beliefs), uncertainty)
 
-    def _initial(self, wanted: int, rng: np.random.Generator, excluded: NDArray[np.bool_]) -> Pixels:
-        nothing_known = np.ones((1, *excluded.shape), dtype=np.float32)
-        return self._strategy.initial(random(nothing_known, rng), wanted, rng, excluded)
+    def keep(self, step: Sequence[Asked], usual: int) -> None:
+        """Keep each image's share of what was asked, in the order of the images: the usual number on average."""
+        counts = (
+            allocate([asked.uncertainty for asked in step], usual)
+            if self._strategy.over == "queue"
+            else np.full(len(step), usual)
+        )
+        for place, (asked, count) in enumerate(zip(step, counts.tolist(), strict=True)):
+            self._asked[place] = np.concatenate([self._asked[place], asked.pixels[:count]])
+            self._answers[place] = np.concatenate([self._answers[place], asked.answers[:count]])
 
-    def _by_learner(
-        self,
-        image: SimulatedImage,
-        wanted: int,
-        rng: np.random.Generator,
-        excluded: NDArray[np.bool_],
-        learner: Learner,
-    ) -> tuple[Pixels, NDArray[np.float32]]:
-        """The pixels that the learner asks for, and its class probabilities there (n, C)."""
-        array = image.load()
-        probs = learner.predict_proba(array, samples=self._strategy.samples)
-        picked = self._strategy.selection(self._strategy.acquisition(probs, rng), wanted, rng, excluded)
-        rows, cols = picked.T
-        learner.prepare(LabelledImage(image.key, lambda: array, rows, cols, np.zeros_like(rows)))
-        beliefs = probs[..., rows, cols]
-        return picked, (beliefs if beliefs.ndim == 2 else beliefs.mean(axis=0)).T
+
+def _unlabelled(key: str, image: NDArray[np.uint8], pixels: Pixels) -> LabelledImage:
+    """Pixels whose features will be wanted."""
+    rows, cols = pixels.T
+    return LabelledImage(key, lambda: image, rows, cols, np.zeros_like(rows))
+
+
+def _beliefs(probs: NDArray[np.float32], pixels: Pixels) -> NDArray[np.float32]:
+    """Class probabilities (n, C) at the pixels (n, 2), of (C, H, W) or the mean of (T, C, H, W)."""
+    found = probs[..., pixels[:, 0], pixels[:, 1]]
+    return (found if found.ndim == 2 else found.mean(axis=0)).T
 
 
 def _check_picked(picked: Pixels, wanted: int, excluded: NDArray[np.bool_], name: str) -> None:

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from backend import cli
 from backend.commands import evaluate_output
 from model_zoo import registry
+from model_zoo.encoders import Encoder
+from model_zoo.errors import WeightsMissing
 from model_zoo.learners.base import Learner
 from tests.backend.learning.simulated_toys import Reporting, Seeing
 from tests.model_zoo.learners.learner_pictures import stripes
@@ -30,8 +32,8 @@ IDS = np.array([3, 0, 7], dtype=np.uint8)
 """Of the stripes, left to right; 9 is void."""
 KEYS = {
     "budget", "seed", "miou", "miou_best", "per_class", "labels", "void_hit_rate", "fit_seconds", "acquire_seconds",
-    "test_seconds", "learner", "acquisition", "selection", "initial", "noise", "ask_void", "train_images",
-    "test_images", "machine", "versions",
+    "test_seconds", "learner", "acquisition", "selection", "initial", "noise", "ask_void", "budget_over",
+    "train_images", "test_images", "machine", "versions",
 }  # fmt: skip
 
 
@@ -97,9 +99,59 @@ def test_the_method_is_the_servers_unless_named(
     monkeypatch.setenv("CLICKPICK_LEARNER", "seeing")
     (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1"))
     assert (line["learner"], line["acquisition"], line["selection"]) == ("seeing", "margin", "top5")
-    named = ("--acquisition", "entropy", "--selection", "top", "--initial", "top5")
+    assert (line["initial"], line["budget_over"]) == ("random", "image")
+    monkeypatch.setenv("CLICKPICK_BUDGET", "queue")
+    monkeypatch.setenv("CLICKPICK_SELECTION", "spread")
+    (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1"))
+    assert (line["selection"], line["budget_over"]) == ("spread", "queue")
+    named = ("--acquisition", "entropy", "--selection", "top", "--initial", "top5", "--budget-over", "image")
     (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1", *named))
     assert (line["acquisition"], line["selection"], line["initial"]) == ("entropy", "top", "top5")
+    assert line["budget_over"] == "image"
+
+
+@pytest.mark.parametrize("selection", ["top", "top5", "spread", "regions", "coverage"])
+@pytest.mark.parametrize("over", ["image", "queue"])
+def test_every_selection_keeps_the_budget_of_all_images_together(
+    toys: None, data: Path, selection: str, over: str
+) -> None:
+    named = ("--selection", selection, "--initial", "coverage", "--budget-over", over)
+    found = lines(evaluate(data, "--learner", "seeing", "--budgets", "3,7,12", "--seeds", "1", *named))
+    assert [line["labels"] for line in found] == [9, 21, 36]
+
+
+def test_coverage_is_not_measured_without_its_weights(
+    toys: None, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random pixels under its name would be a wrong figure."""
+
+    def missing(*_: object) -> None:
+        raise WeightsMissing("weights of this test not found")
+
+    monkeypatch.setattr("model_zoo.encoders.create_encoder", missing)
+    assert lines(evaluate(data, "--learner", "seeing", "--budgets", "2", "--seeds", "1"))
+    for option in ("--initial", "--selection"):
+        result = evaluate(data, "--learner", "seeing", "--budgets", "2", option, "coverage")
+        assert isinstance(result.exception, WeightsMissing)
+        assert result.stdout == ""
+
+
+def test_a_probe_of_the_same_encoder_shares_its_passes_with_coverage(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    real = Encoder.features
+
+    def features(encoder: Encoder, *arguments: Any) -> Any:
+        passes.append(1)
+        return real(encoder, *arguments)
+
+    monkeypatch.setattr(Encoder, "features", features)
+    arguments = ("--learner", "probe-lite0", "--budgets", "4", "--seeds", "1", "--initial", "coverage")
+    (shared,) = lines(evaluate(data, *arguments))
+    assert len(passes) == 4, "three images to train on and one to test on"
+    (repeated,) = lines(evaluate(data, *arguments, "--cache-gb", "0"))
+    assert {**repeated, **_seconds(shared)} == shared
 
 
 def test_eight_budgets_and_five_seeds_by_default(toys: None, data: Path) -> None:
@@ -175,7 +227,13 @@ def _seconds(line: dict[str, Any]) -> dict[str, Any]:
         (["--learner", "seen"], "learner 'seen' is not known"),
         (["--learner", "seeing", "--acquisition", "marign"], "did you mean 'margin'?"),
         (["--learner", "seeing", "--selection", "best"], "unknown selection 'best'"),
-        (["--learner", "seeing", "--initial", "best"], "unknown selection 'best'"),
+        (["--learner", "seeing", "--initial", "best"], "unknown initial selection 'best'"),
+        (["--learner", "seeing", "--initial", "covrage"], "did you mean 'coverage'?"),
+        (["--learner", "seeing", "--budget-over", "que"], "unknown budget 'que'"),
+        (
+            ["--learner", "seeing", "--budgets", "281", "--budget-over", "queue"],
+            "at least twice the largest budget, 562",
+        ),
         (["--learner", "seeing", "--budgets", "1,ten"], "--budgets is '1,ten'; expected whole numbers"),
         (["--learner", "seeing", "--budgets", "5,5"], "--budgets is '5,5'"),
         (["--learner", "seeing", "--budgets", "10,5"], "each above the one before"),

@@ -42,6 +42,16 @@ def test_the_token_does_not_print() -> None:
     assert "very-secret" not in str(settings.model_dump())
 
 
+def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = Settings()
+    assert (before.selection, before.initial, before.budget) == ("top5", "random", "image")
+    for name, value in (("SELECTION", "regions"), ("INITIAL", "coverage"), ("BUDGET", "queue")):
+        monkeypatch.setenv(f"CLICKPICK_{name}", value)
+    after = Settings()
+    assert (after.selection, after.initial, after.budget) == ("regions", "coverage", "queue")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -52,7 +62,10 @@ def test_the_token_does_not_print() -> None:
         {"log_level": "LOUD"},
         {"acquisition": "margim"},
         {"selection": "best"},
+        {"initial": "top"},
+        {"budget": "project"},
         {"device": "tpu"},
+        {"deep_every": 0},
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
@@ -63,3 +76,23 @@ def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
 def test_the_store_is_a_file_of_the_data_folder_unless_an_address_is_given(tmp_path: Path) -> None:
     assert Settings(data=tmp_path).store_url == f"sqlite:///{tmp_path / 'clickpick.db'}"
     assert Settings(data=tmp_path, database_url="postgresql://x/y").store_url == "postgresql://x/y"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "device", "name"),
+    [
+        ("auto", "cuda", "finetune-deeplabv3plus-lite0"),
+        ("auto", "cuda:1", "finetune-deeplabv3plus-lite0"),
+        ("auto", "cpu", ""),
+        ("auto", "mps", ""),
+        ("", "cuda", ""),
+        ("finetune-fpn-lite0", "cpu", "finetune-fpn-lite0"),
+    ],
+)
+def test_a_deep_learner_is_the_default_with_cuda_only(chosen: str, device: str, name: str) -> None:
+    assert Settings(deep_learner=chosen, device=device).deep_learner_name == name
+
+
+def test_an_empty_name_in_the_environment_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKPICK_DEEP_LEARNER", "")
+    assert Settings(device="cuda").deep_learner_name == ""

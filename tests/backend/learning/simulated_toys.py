@@ -7,12 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
+from backend.learning.frozen_features import FrozenFeatures
 from backend.learning.simulated_annotator import VOID
 from backend.learning.simulated_queries import SimulatedImage
 from model_zoo.learners.base import FitReport, LabelledImage, Learner, Progress
 from tests.model_zoo.learners.learner_pictures import CLASSES, COLOURS, stripes
 
-__all__ = ["CLASSES", "Reporting", "Seeing", "picture"]
+__all__ = ["CLASSES", "ColourGrid", "Reporting", "Seeing", "picture"]
+
+
+class ColourGrid(FrozenFeatures):
+    """Colours in place of an encoder's features, at every second pixel; remembers how many images it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+    def grid(self, image: np.ndarray) -> np.ndarray | None:
+        self.images += 1
+        return image[::2, ::2].astype(np.float32)
 
 
 def picture(name: str, *, void: int = 0, size: tuple[int, int] = (24, 36), seed: int = 0) -> SimulatedImage:

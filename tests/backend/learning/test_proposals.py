@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.learning import proposals
+from backend.learning import frozen_features, proposals
 from backend.learning.acquisition import PASSES
 from backend.learning.proposals import Page, Recipe, propose
 from label_config import ImageSchema, read_schema, render
 from model_zoo.learners.base import FitReport, LabelledImage, Learner, Progress
+from tests.backend.learning.simulated_toys import ColourGrid
 
 pytestmark = pytest.mark.unit
+UNSURE = 254 / 255 / 60
+"""Mean uncertainty of ``page``: that of one column in sixty, grey but for half a grey value."""
 RECIPE = Recipe(acquisition="margin", selection="top", queries=3, polygon_over_pixels=10**9)
 
 
@@ -66,9 +69,12 @@ def page(height: int = 40, width: int = 60) -> Page:
     return Page(task=1, item=None, key="k", image=image)
 
 
+def queries(prediction: dict) -> list[dict]:
+    return [region for region in prediction["result"] if region["type"] == "keypointlabels"]
+
+
 def asked_columns(prediction: dict, width: int) -> list[int]:
-    points = [region["value"]["x"] for region in prediction["result"] if region["type"] == "keypointlabels"]
-    return [int(x / 100 * width) for x in points]
+    return [int(region["value"]["x"] / 100 * width) for region in queries(prediction)]
 
 
 @pytest.mark.parametrize("acquisition", ["margin", "balanced_margin", "entropy", "mc_dropout_soft"])
@@ -94,3 +100,55 @@ def test_without_a_learner_pixels_are_random_and_nothing_is_drawn(schema: ImageS
     assert len(asked_columns(prediction, 60)) == len(prediction["result"]) == 3
     assert prediction["score"] == 0.0
     assert prediction == propose([page()], schema, None, "v0", RECIPE)
+
+
+@pytest.mark.parametrize("selection", ["top5", "spread", "regions", "coverage"])
+def test_any_selection_chooses_the_queries_of_an_image_of_any_size(
+    schema: ImageSchema, selection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "FrozenFeatures", lambda _device: ColourGrid())
+    monkeypatch.setattr(proposals, "WORKING_PIXELS", 20 * 30)
+    recipe = replace(RECIPE, selection=selection)
+    prediction = propose([page()], schema, Seeing(), "v1", recipe)
+    assert len(set(asked_columns(prediction, 60))) >= (3 if selection == "coverage" else 1)
+    assert len(queries(prediction)) == 3
+    assert prediction == propose([page()], schema, Seeing(), "v1", recipe)
+
+
+def test_without_a_learner_the_initial_selection_goes_on_from_what_was_answered(
+    schema: ImageSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "FrozenFeatures", lambda _device: ColourGrid())
+    recipe = replace(RECIPE, initial="coverage", queries=1)
+    answered = replace(page(), answered=[(20, 10), (20, 50)])
+    for task in range(10):
+        prediction = propose([replace(answered, task=task)], schema, None, "v0", recipe)
+        (column,) = asked_columns(prediction, 60)
+        assert column in (30, 31), "only the grey column's cells, two pixels wide, are new"
+
+
+def test_the_encoder_is_loaded_for_no_other_selection(
+    schema: ImageSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_features, "create_encoder", lambda *_: pytest.fail("an encoder was loaded"))
+    propose([page()], schema, None, "v0", RECIPE)
+    propose([page()], schema, Seeing(), "v1", replace(RECIPE, selection="regions"))
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"), [(None, 10), (UNSURE, 10), (UNSURE / 1.5, 15), (UNSURE * 9, 5), (UNSURE / 9, 20)]
+)
+def test_the_number_of_queries_goes_with_the_uncertainty(
+    schema: ImageSchema, mean: float | None, expected: int
+) -> None:
+    recipe = replace(RECIPE, queries=10)
+    prediction = propose([page()], schema, Seeing(), "v1", recipe, mean_uncertainty=mean)
+    assert prediction["score"] == pytest.approx(1 - UNSURE, abs=1e-5)
+    assert len(queries(prediction)) == expected
+
+
+def test_no_task_gets_more_than_twenty_queries_however_many_its_pages(schema: ImageSchema) -> None:
+    pages = [replace(page(), item=item) for item in range(4)]
+    recipe = replace(RECIPE, queries=20)
+    prediction = propose(pages, schema, Seeing(), "v1", recipe, mean_uncertainty=UNSURE / 9)
+    assert len(queries(prediction)) == 20

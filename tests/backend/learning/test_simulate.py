@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from backend.learning.acquisition import get_acquisition
+from backend.learning.image_context import ImageContext
 from backend.learning.selection import get_selection
 from backend.learning.simulate import BudgetResult, Plan, simulate
 from backend.learning.simulated_annotator import VOID, Annotator
 from backend.learning.simulated_queries import SimulatedImage, Strategy
 from model_zoo.errors import BadInput
 from model_zoo.learners.base import LabelledImage, Progress
-from tests.backend.learning.simulated_toys import CLASSES, Reporting, Seeing, picture
+from tests.backend.learning.simulated_toys import CLASSES, ColourGrid, Reporting, Seeing, picture
 
 pytestmark = pytest.mark.unit
 
@@ -131,12 +132,83 @@ def test_all_methods_start_with_the_same_pixels(acquisition: str) -> None:
 
 def test_another_initial_selection_picks_the_first_pixels() -> None:
     def corner(
-        scores: np.ndarray, count: int, rng: np.random.Generator, exclude: object = None
+        scores: np.ndarray,
+        count: int,
+        rng: np.random.Generator,
+        exclude: object = None,
+        context: object = None,
     ) -> np.ndarray:
         return np.stack([np.zeros(count, dtype=np.int64), np.arange(count)], axis=1)
 
     _, learners = run(pictures(1), replace(MARGIN, initial=corner))
     assert asked(learners[0]) == {"key-train-0": [(0, 0), (0, 1)]}
+
+
+def test_selections_know_the_image_and_what_was_asked_in_it() -> None:
+    seen: list[ImageContext] = []
+
+    def watching(
+        scores: np.ndarray, count: int, rng: np.random.Generator, exclude: object, context: ImageContext
+    ) -> np.ndarray:
+        seen.append(context)
+        return get_selection("top")(scores, count, rng, exclude, context)  # type: ignore[arg-type]
+
+    train = pictures(1, void=6)
+    _, learners = run(train, replace(MARGIN, initial=watching, selection=watching))
+    assert [list(map(tuple, context.asked.tolist())) for context in seen] == [
+        [], *(asked(learner)["key-train-0"] for learner in learners[:-1]),
+    ]  # fmt: skip
+    assert all(context.load() is train[0].load() for context in seen)
+
+
+def test_coverage_starts_with_different_pixels_that_no_learner_changes() -> None:
+    strategy = replace(MARGIN, initial=get_selection("coverage"), frozen=ColourGrid())
+    plan = Plan((3, 5))
+    _, learners = run(pictures(), strategy, plan)
+    for image in learners[0].seen:
+        assert set(image.labels.tolist()) == {0, 1, 2}, "one of each colour"
+    assert asked(learners[0]) == asked(run(pictures(), strategy, plan, kind=Reporting)[1][0])
+
+
+def test_over_the_queue_the_whole_gets_the_budget_and_the_unsure_image_most_of_it() -> None:
+    train = [*pictures(2), picture("doubtful", seed=7)]
+    doubtful = train[2].load()
+
+    class Doubting(Seeing):
+        def predict_proba(self, image: np.ndarray, samples: int = 1) -> np.ndarray:
+            probs = super().predict_proba(image, samples)
+            return np.full_like(probs, 1 / 3) if image is doubtful else probs
+
+    strategy = replace(MARGIN, over="queue")
+    results, learners = run(train, strategy, kind=Doubting)
+    assert [result.labels for result in results] == [6, 15, 27]
+    assert [len(pixels) for pixels in asked(learners[0]).values()] == [2, 2, 2]
+    for before, after, usual in zip(learners, learners[1:], (3, 4), strict=False):
+        new = {key: len(pixels) - len(asked(before)[key]) for key, pixels in asked(after).items()}
+        assert sum(new.values()) == 3 * usual
+        assert usual < new["key-doubtful"] <= 2 * usual
+        assert max(new["key-train-0"], new["key-train-1"]) < usual
+        for key, pixels in asked(after).items():
+            assert pixels[: len(asked(before)[key])] == asked(before)[key]
+            assert len(set(pixels)) == len(pixels)
+    assert asked(learners[-1]) == asked(run(train, strategy, kind=Doubting)[1][-1])
+
+
+def test_over_the_queue_an_image_is_predicted_once_and_all_its_candidates_are_prepared() -> None:
+    _, learners = run(pictures(2), replace(MARGIN, over="queue"), Plan((2, 5)))
+    assert learners[0].samples == [1, 1, 1], "one image to test on, two to ask in"
+    assert [len(image.rows) for image in learners[0].prepared] == [6, 6]
+    kept = asked(learners[1])
+    for image in learners[0].prepared:
+        pixels = list(zip(image.rows.tolist(), image.cols.tolist(), strict=True))
+        assert kept[image.key][2:] == pixels[: len(kept[image.key]) - 2], "the selection's order decides"
+
+
+def test_over_the_queue_twice_the_budget_must_be_there() -> None:
+    train = [*pictures(), picture("thin", size=(3, 8), void=3)]
+    run(train, plan=Plan((4, 8)))
+    with pytest.raises(BadInput, match=r"'thin' has 15 pixels to ask for; expected at least twice the .* 16"):
+        run(train, replace(MARGIN, over="queue"), Plan((4, 8)))
 
 
 def test_queries_are_prepared_by_the_learner_that_chose_them() -> None:
@@ -168,7 +240,13 @@ def test_void_queries_cost_budget_and_give_no_label() -> None:
 
 
 def test_an_image_whose_answers_are_all_void_is_no_training_image() -> None:
-    def edge(scores: np.ndarray, count: int, rng: np.random.Generator, exclude: object = None) -> np.ndarray:
+    def edge(
+        scores: np.ndarray,
+        count: int,
+        rng: np.random.Generator,
+        exclude: object = None,
+        context: object = None,
+    ) -> np.ndarray:
         return np.stack([np.arange(count), np.zeros(count, dtype=np.int64)], axis=1)
 
     strategy = replace(MARGIN, ask_void=True, initial=edge)
