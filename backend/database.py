@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 
-from backend.tables import METADATA
+from backend.tables import METADATA, ROUNDS
 
 _MARK = secrets.token_hex(4)
 
@@ -33,6 +33,7 @@ class Database:
             event.listen(self._readers, "begin", _begin_sqlite)
         self._writers = self._readers.execution_options(clickpick_writes=True)
         with self.write() as connection:
+            _add_kinds(connection)
             METADATA.create_all(connection)
 
     @contextmanager
@@ -49,6 +50,18 @@ class Database:
 
     def close(self) -> None:
         self._readers.dispose()
+
+
+def _add_kinds(connection: Connection) -> None:
+    """Bring tables of before rounds had a kind up to date: all of theirs were instant ones."""
+    tables = inspect(connection)
+    if not tables.has_table("rounds") or any(c["name"] == "kind" for c in tables.get_columns("rounds")):
+        return
+    connection.execute(text("ALTER TABLE rounds ADD COLUMN kind VARCHAR(16) DEFAULT 'instant' NOT NULL"))
+    for index in ("one_queued", "one_running"):
+        connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
+    for made in ROUNDS.indexes:
+        made.create(connection, checkfirst=True)
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

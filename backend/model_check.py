@@ -41,8 +41,23 @@ def models_of_settings(settings: Settings) -> list[NamedModel]:
     """The models of projects that name none."""
     return [
         NamedModel("segmenter", settings.segmenter, f"CLICKPICK_SEGMENTER={settings.segmenter}", files=True),
-        NamedModel("learner", settings.learner, f"CLICKPICK_LEARNER={settings.learner}"),
+        *learners_of_settings(settings),
     ]
+
+
+def learners_of_settings(settings: Settings) -> list[NamedModel]:
+    """The learners of projects that name none: that of the rounds, and the one beside them where there is one."""
+    learners = [NamedModel("learner", settings.learner, f"CLICKPICK_LEARNER={settings.learner}")]
+    if deep := settings.deep_learner_name:
+        learners.append(NamedModel("learner", deep, f"CLICKPICK_DEEP_LEARNER={settings.deep_learner}"))
+    return learners
+
+
+def refuse_learners(settings: Settings) -> None:
+    """ConfigProblem for learners of the settings that cannot be built here."""
+    problems = [f"{found.message}; {found.advice}" for found in check_models(learners_of_settings(settings))]
+    if problems:
+        raise ConfigProblem("; ".join(problems))
 
 
 def models_of_config(schema: ProjectSchema) -> list[NamedModel]:

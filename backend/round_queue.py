@@ -1,20 +1,26 @@
 """The queue of rounds, kept in the database between those who ask for rounds and those who run them.
 
-At most one round of a project is queued and at most one runs: labels that arrive during a run cause exactly
-one more. A round whose process died goes back into the queue.
+At most one round of a project and kind is queued and at most one runs: labels that arrive during a run cause
+exactly one more. A round whose process died goes back into the queue. Rounds of the two kinds never wait for each
+other.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from sqlalchemy import delete, insert, select, update
 
 from backend.database import Database, worker_is_dead, worker_name
 from backend.tables import ROUNDS
 
+Kind = Literal["instant", "deep"]
+INSTANT: Final = "instant"
+"""Kind of a round: the learning loop, in seconds, for annotators who wait for its queries."""
+DEEP: Final = "deep"
+"""Kind of a round: a long training beside the loop, for which nobody waits."""
 ASKED_FOR = "asked for"
 """Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
 MOST_ATTEMPTS = 10
@@ -25,10 +31,14 @@ SILENCE_LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Round:
-    """One run of the learning loop. ``state``: queued, running, done or failed; times in Unix seconds."""
+    """One run of the learning loop, or of the deep learner.
+
+    ``state``: queued, running, done or failed; times in Unix seconds.
+    """
 
     id: int
     project: int
+    kind: Kind
     state: str
     reason: str
     attempts: int
@@ -47,16 +57,30 @@ class RoundQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def request(self, project: int, reason: str, *, delay: float = 0.0, limit: float = 0.0) -> int:
+    def request(
+        self,
+        project: int,
+        reason: str,
+        *,
+        kind: Kind = INSTANT,
+        delay: float = 0.0,
+        limit: float = 0.0,
+    ) -> int:
         """Queue a round, or put off the queued one: ``delay`` from now, ``limit`` after the first request.
 
         A delay of 0 makes it due at once. Returns the round's id.
         """
         now = time.time()
         with self._database.write() as db:
-            row = db.execute(_waiting(project)).first()
+            row = db.execute(_waiting(project, kind)).first()
             if row is None:
-                values = {"project": project, "state": "queued", "reason": reason, "created": now}
+                values = {
+                    "project": project,
+                    "kind": kind,
+                    "state": "queued",
+                    "reason": reason,
+                    "created": now,
+                }
                 result = db.execute(insert(ROUNDS).values(**values, due=now + delay).returning(ROUNDS.c.id))
                 return int(result.scalar_one())
             if row.reason == ASKED_FOR and delay:
@@ -65,13 +89,11 @@ class RoundQueue:
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)
 
-    def claim(self, project: int | None = None) -> Round | None:
+    def claim(self, project: int | None = None, kind: Kind = INSTANT) -> Round | None:
         """Take the round that is due longest; None where there is none, or its project is being run."""
         now = time.time()
-        busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running")
-        query = select(ROUNDS.c.id).where(
-            ROUNDS.c.state == "queued", ROUNDS.c.due <= now, ROUNDS.c.project.not_in(busy)
-        )
+        busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
+        query = _due(kind, now).where(ROUNDS.c.project.not_in(busy))
         if project is not None:
             query = query.where(ROUNDS.c.project == project)
         with self._database.write() as db:
@@ -102,7 +124,9 @@ class RoundQueue:
         """Put a running round back; where a newer one waits already, that one stands for both."""
         with self._database.write() as db:
             row = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one()
-            waiting = db.execute(_waiting(row.project)).first()
+            if row.state != "running":
+                return  # another process has recovered it
+            waiting = db.execute(_waiting(row.project, row.kind)).first()
             due = time.time() + delay
             values: dict[str, Any] = {"state": "queued", "message": message, "due": due}
             if waiting is not None:
@@ -112,11 +136,10 @@ class RoundQueue:
                 db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
             db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
 
-    def is_waiting(self) -> bool:
+    def is_waiting(self, kind: Kind = INSTANT) -> bool:
         """True when a queued round of any project is due: the running one should make way."""
-        query = select(ROUNDS.c.id).where(ROUNDS.c.state == "queued", ROUNDS.c.due <= time.time())
         with self._database.read() as db:
-            return db.execute(query.limit(1)).first() is not None
+            return db.execute(_due(kind, time.time()).limit(1)).first() is not None
 
     def recover(self) -> int:
         """Queue again what a dead process was running; returns how many rounds."""
@@ -132,7 +155,7 @@ class RoundQueue:
         return len(lost)
 
     def cancel(self, project: int) -> None:
-        """Drop the queued round of a project."""
+        """Drop the queued rounds of a project."""
         with self._database.write() as db:
             db.execute(delete(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued"))
 
@@ -148,15 +171,25 @@ class RoundQueue:
         with self._database.read() as db:
             return [_round(row) for row in db.execute(query.limit(limit))]
 
-    def has_work(self) -> bool:
-        """True when any round is queued or running."""
+    def has_work(self, project: int | None = None, kind: Kind | None = None) -> bool:
+        """True when any round is queued or running; of one project or kind, where they are given."""
+        query = select(ROUNDS.c.id).where(ROUNDS.c.state.in_(("queued", "running")))
+        if project is not None:
+            query = query.where(ROUNDS.c.project == project)
+        if kind is not None:
+            query = query.where(ROUNDS.c.kind == kind)
         with self._database.read() as db:
-            query = select(ROUNDS.c.id).where(ROUNDS.c.state.in_(("queued", "running"))).limit(1)
-            return db.execute(query).first() is not None
+            return db.execute(query.limit(1)).first() is not None
 
 
-def _waiting(project: int) -> Any:
-    return select(ROUNDS).where(ROUNDS.c.project == project, ROUNDS.c.state == "queued")
+def _waiting(project: int, kind: str) -> Any:
+    return select(ROUNDS).where(
+        ROUNDS.c.project == project, ROUNDS.c.kind == kind, ROUNDS.c.state == "queued"
+    )
+
+
+def _due(kind: Kind, now: float) -> Any:
+    return select(ROUNDS.c.id).where(ROUNDS.c.kind == kind, ROUNDS.c.state == "queued", ROUNDS.c.due <= now)
 
 
 def _round(row: Any) -> Round:

@@ -15,6 +15,7 @@ from backend.engines.local import LocalEngine
 from backend.errors import BadRequest
 from backend.images import ImageFetcher
 from backend.learning.pushing import Pusher
+from backend.model_check import refuse_learners
 from backend.opening import Opening, nothing, task_info
 from backend.round_queue import ASKED_FOR
 from backend.segmenting import Segmenting
@@ -89,14 +90,14 @@ class Service:
             return self._built
 
     def start(self) -> None:
-        """In the background: warm up the default segmenter, then see to rounds that were cut short."""
+        """In the background: warm up the default segmenter, see to rounds that were cut short, check the learners."""
         name = self.settings.segmenter
         steps = [
             Step(
                 lambda: self.engine.run(lambda: self._decoder.warm_up(name)),
                 f"the segmenter {name} cannot be built",
                 logging.ERROR,
-            )
+            ),
         ]
         for project in self.store.projects():  # labels may have come while nobody listened
             steps.append(
@@ -106,10 +107,11 @@ class Service:
                     logging.ERROR,
                 )
             )
+        steps.append(Step(partial(refuse_learners, self.settings), "rounds cannot learn", logging.ERROR))
         self._background.start(steps)
 
     def stop(self) -> None:
-        """End the training process and what runs in the background, and close connections and the store."""
+        """End the training processes and what runs in the background, and close connections and the store."""
         self._background.cancel()
         self.engine.stop()
         self._background.stop()

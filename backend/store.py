@@ -117,14 +117,15 @@ class Store:
         with self._database.read() as db:
             return int(db.execute(query).scalar_one()) + 1
 
-    def publish(self, version: Version) -> None:
-        """Record a version and make it the live one: both or neither."""
+    def publish(self, version: Version, *, live: bool = True) -> None:
+        """Record a version and, with ``live``, make it the live one: both or neither."""
         values = asdict(version)
         values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
         with self._database.write() as db:
             db.execute(insert(VERSIONS).values(**values))
-            live = update(PROJECTS).where(PROJECTS.c.id == version.project)
-            db.execute(live.values(live_version=version.number))
+            if live:
+                pointer = update(PROJECTS).where(PROJECTS.c.id == version.project)
+                db.execute(pointer.values(live_version=version.number))
 
     def live_version(self, project: int) -> Version | None:
         live = select(PROJECTS.c.live_version).where(PROJECTS.c.id == project).scalar_subquery()

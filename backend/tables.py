@@ -42,6 +42,7 @@ ROUNDS = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("project", Integer, nullable=False),
+    Column("kind", String(16), nullable=False, server_default="instant"),
     Column("state", String(16), nullable=False),
     Column("reason", String(255), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
@@ -57,10 +58,10 @@ ROUNDS = Table(
     Column("version", String(255)),
     Index("rounds_by_state", "state", "due"),
     Index("rounds_by_project", "project"),
-    # One queued and one running round a project, whoever asks: the database itself refuses a second.
-    Index("one_queued", "project", unique=True, sqlite_where=text("state = 'queued'"),
+    # One queued and one running round a project and kind, whoever asks: the database itself refuses a second.
+    Index("one_queued_of_a_kind", "project", "kind", unique=True, sqlite_where=text("state = 'queued'"),
           postgresql_where=text("state = 'queued'")),
-    Index("one_running", "project", unique=True, sqlite_where=text("state = 'running'"),
+    Index("one_running_of_a_kind", "project", "kind", unique=True, sqlite_where=text("state = 'running'"),
           postgresql_where=text("state = 'running'")),
 )  # fmt: skip
 

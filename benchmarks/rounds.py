@@ -31,11 +31,17 @@ CLASSES = ("dark", "middle", "bright")
 class Project:
     """A project in a running Label Studio, filled and answered through its API."""
 
-    def __init__(self, server: LabelStudioServer, token: str, photos: list[np.ndarray]) -> None:
+    def __init__(
+        self,
+        server: LabelStudioServer,
+        token: str,
+        photos: list[np.ndarray],
+        config: str | None = None,
+    ) -> None:
         self.studio = Studio(server.url, token)
         self._url = server.url
         self._photos = photos
-        self.config = render("pixel", CLASSES)
+        self.config = config or render("pixel", CLASSES)
         body = {"title": "benchmark", "label_config": self.config}
         self.id = int(self._post("/api/projects/", json=body)["id"])
         for start in range(0, len(photos), 50):

@@ -1,4 +1,5 @@
-"""The default engine: model calls on one thread, rounds in one training process on this machine."""
+"""The default engine: model calls on one thread, rounds in a training process on this machine, the deep learner in one
+more."""
 
 from __future__ import annotations
 
@@ -6,14 +7,16 @@ import atexit
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from backend.engines.deep import DeepProcess
+from backend.engines.process import close_input, end, spawn
 from backend.errors import ModelUnavailable
+from backend.round_queue import INSTANT
 from backend.settings import Settings
 from backend.store import Store
 
@@ -40,7 +43,7 @@ def share_cores() -> None:
 
 
 class LocalEngine:
-    """Owns the model thread and the training process; both start when first needed."""
+    """Owns the model thread and the training processes; all start when first needed."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
@@ -50,6 +53,7 @@ class LocalEngine:
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._deep = DeepProcess(settings, store)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Run a model call; calls of all requests take turns."""
@@ -76,6 +80,7 @@ class LocalEngine:
             self._process = self._spawn()
             self._watcher = threading.Thread(target=self._watch, name="watch-training", daemon=True)
             self._watcher.start()
+            self._deep.start()
         atexit.register(self.stop)
 
     @property
@@ -83,32 +88,26 @@ class LocalEngine:
         process = self._process
         return None if process is None or process.poll() is not None else process.pid
 
+    @property
+    def deep_pid(self) -> int | None:
+        """Number of the deep learner's process, while there is one."""
+        return self._deep.pid
+
     def stop(self) -> None:
-        """End the training process; a round under way is run again by the next one."""
+        """End the training processes; rounds under way are run again by the next ones."""
         with self._lock:
             self._stopping.set()
             process, watcher = self._process, self._watcher
-        if process is not None and process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._deep.stop()
         if process is not None:
-            _close_input(process)
+            end(process)
         if watcher is not None:
             watcher.join()
         atexit.unregister(self.stop)
         self._models.shutdown(wait=False, cancel_futures=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "backend.engines.worker"]
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, env={**os.environ, **_environment(self._settings)}
-        )
-        LOG.info("training process %d started", process.pid)
-        return process
+        return spawn(self._settings, INSTANT)
 
     def _watch(self) -> None:
         """Start the training process again whenever it dies, with growing pauses."""
@@ -119,7 +118,7 @@ class LocalEngine:
                 return
             started = time.monotonic()
             code = process.wait()
-            _close_input(process)
+            close_input(process)
             if self._stopping.is_set():
                 return
             if time.monotonic() - started > LONGEST_PAUSE:
@@ -144,17 +143,3 @@ class LocalEngine:
                 LOG.error("the training process cannot be started: %s", error)
                 return False
         return True
-
-
-def _close_input(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The settings as the child reads them: flags of the command line must reach it too."""
-    values = {
-        f"CLICKPICK_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in settings.model_dump(exclude={"label_studio_url", "label_studio_api_key"}).items()
-    }
-    return {**values, "LABEL_STUDIO_URL": settings.label_studio_url, "LABEL_STUDIO_API_KEY": settings.token}

@@ -1,6 +1,7 @@
-"""The training process: claims rounds from the queue and runs them, one at a time, at low priority.
+"""A training process: claims rounds of one kind from the queue and runs them, one at a time, at low priority.
 
-Started by `backend.engines.local`; ends when its standard input closes, which happens however the parent dies.
+Started by `backend.engines.process`; ends when its standard input closes, which happens however the parent dies. That
+of the deep learner ends, too, when nothing is left to do: the device's memory is free then.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import time
 from backend.engines.local import share_cores
 from backend.errors import ClickPickError, StudioUnavailable
 from backend.images import ImageFetcher
+from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
 from backend.learning.versions import Versions
 from backend.logs import configure_logging
-from backend.round_queue import Round
+from backend.round_queue import DEEP, INSTANT, Kind, Round
 from backend.services import open_images, open_studio
 from backend.settings import Settings
 from backend.store import Store
@@ -33,23 +35,28 @@ RECOVER_SECONDS = 5.0
 REST_SECONDS = 0.1
 """After a round that made way for others: late enough for those, soon enough for its own queue."""
 LONGEST_PAUSE = 300.0
-NICENESS = 10
-"""Clicks come first: the web process gets about ten times the share of a busy core."""
+NICENESS = {INSTANT: 10, DEEP: 19}
+"""Clicks come first: the web process gets ten times a round's share of a busy core, a round seven times the deep
+learner's."""
+DEEP_IDLE_SECONDS = 5.0
+"""The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
 
 class Worker:
-    """Runs rounds from one store."""
+    """Runs rounds of a kind from one store."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kind: Kind = INSTANT) -> None:
+        self._kind = kind
         self._store = Store(settings.store_url)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
         versions = Versions(self._store, settings.versions_folder, lambda: settings.torch_device)
-        self._runner = RoundRunner(settings, self._store, studio, images, versions)
+        runner = DeepTrainer if kind == DEEP else RoundRunner
+        self._runner: RoundRunner | DeepTrainer = runner(settings, self._store, studio, images, versions)
 
     def run_one(self, project: int | None = None) -> Round | None:
         """Claim and run one due round; returns it as it ended, or None when there was none."""
-        claimed = self._store.rounds.claim(project)
+        claimed = self._store.rounds.claim(project, self._kind)
         if claimed is None:
             return None
         self._run(claimed)
@@ -64,6 +71,15 @@ class Worker:
                 recovered = time.monotonic()
             if self.run_one() is None:
                 time.sleep(POLL_SECONDS)
+
+    def run_until_idle(self, patience: float) -> None:
+        """Work until there has been nothing to do for so many seconds."""
+        worked = time.monotonic()
+        while time.monotonic() - worked < patience:
+            if self.run_one() is None:
+                time.sleep(POLL_SECONDS)
+            else:
+                worked = time.monotonic()
 
     def _run(self, claimed: Round) -> None:
         rounds = self._store.rounds
@@ -126,17 +142,21 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
-def main() -> None:
-    """Entry point of the training process."""
+def main(kind: Kind) -> None:
+    """Entry point of a training process."""
     settings = Settings()
     configure_logging(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+        os.nice(NICENESS[kind])
     share_cores()
-    Worker(settings).run_forever()
+    worker = Worker(settings, kind)
+    if kind == DEEP:
+        worker.run_until_idle(DEEP_IDLE_SECONDS)
+    else:
+        worker.run_forever()
 
 
 if __name__ == "__main__":
-    main()
+    main(DEEP if DEEP in sys.argv[1:] else INSTANT)

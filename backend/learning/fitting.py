@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 
 from backend.errors import ImageProblem, ModelUnavailable
 from backend.images import ImageFetcher
-from backend.learning.labelled import TaskImage, classes_seen, count_labels, digest_labels, split
+from backend.learning.gate import Gate, Guesses, is_deep
+from backend.learning.labelled import (
+    TaskImage,
+    Unreadable,
+    classes_seen,
+    count_labels,
+    digest_labels,
+    split,
+)
 from backend.learning.versions import Versions
 from backend.settings import MEGABYTE, Settings
 from backend.store import Version
 from model_zoo.errors import BadInput
-from model_zoo.evaluation.metrics import class_iou, confusion_matrix, mean_iou
 from model_zoo.learners.base import LabelledImage, Learner
 from model_zoo.learners.features import FeatureCache
 from model_zoo.registry import create_learner
 
 LOG = logging.getLogger(__name__)
 Report = Callable[[str, float], None]
-
-
-class _Unreadable(Exception):
-    """The image of one task cannot be had while fitting."""
-
-    def __init__(self, image: TaskImage, cause: ImageProblem) -> None:
-        super().__init__(str(cause))
-        self.image = image
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,15 @@ class Fitted:
     message: str
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A fitted learner, the labels that it has not seen, and what the fit saw and cost."""
+
+    learner: Learner
+    held: list[LabelledImage]
+    metrics: dict[str, Any]
+
+
 class Fitter:
     """Fits learners and publishes versions; features at labelled pixels are kept between rounds."""
 
@@ -50,6 +58,8 @@ class Fitter:
         self._images = images
         self._versions = versions
         self._cache = FeatureCache(settings.features_folder, settings.feature_cache_mb * MEGABYTE)
+        self.gate = Gate(settings, versions, self._cache)
+        self._refused: dict[int, tuple[str, str, str]] = {}
 
     def update(
         self,
@@ -64,33 +74,47 @@ class Fitter:
         report: Report,
     ) -> Fitted:
         """Publish a version for these labels, unless the live one knows them or is better."""
-        usable = self._usable(live, classes)
+        usable = self.usable(live, classes)
         digest = digest_labels(images, classes, learner_name, config_digest)
         labels = count_labels(images)
         if usable is not None and not force:
-            if usable.digest == digest:
-                return Fitted(usable, f"labels unchanged since {usable.name}")
-            new = abs(labels - usable.labels)
-            if new < self._settings.round_every != 1:
-                wanted = self._settings.round_every
-                return Fitted(usable, f"{new} new labels since {usable.name}, waiting for {wanted}")
+            maker = usable.learner if is_deep(usable) else learner_name
+            same = digest_labels(images, classes, maker, config_digest)
+            if nothing_to_do := self._nothing_to_do(usable, same, digest, labels):
+                return Fitted(usable, nothing_to_do)
         seen = classes_seen(images, classes)
         if len(seen) < 2:
             named = ", ".join(sorted(seen)) or "none"
             return Fitted(usable, f"labels of at least two classes are needed to learn; there are: {named}")
         try:
-            learner, held, metrics = self._fit(images, classes, learner_name, report)
+            trained = self.fit(images, classes, learner_name, report)
         except BadInput as problem:
             return Fitted(usable, f"nothing was learnt: {problem}")
-        metrics |= self._measure(learner, held, classes)
-        refusal = self._gate(usable, held, metrics)
-        if refusal:
+        learner, held, guesses = trained.learner, trained.held, Guesses()
+        metrics = trained.metrics | self.gate.measure(learner, guesses, held, classes)
+        metrics["config"] = config_digest
+        refusal = self.gate.refusal(usable, learner, guesses, held, deep=False)
+        # After a change of the labelling config all is pushed anew, which takes a version of another name.
+        if refusal and usable and usable.metrics.get("config", config_digest) == config_digest:
             LOG.warning("project %d: %s", project, refusal)
+            self._refused[project] = usable.name, digest, refusal
             return Fitted(usable, refusal)
         version = self._versions.publish(project, learner, digest=digest, labels=labels, metrics=metrics)
         return Fitted(version, f"published {version.name} from {labels} labels")
 
-    def _usable(self, live: Version | None, classes: tuple[str, ...]) -> Version | None:
+    def _nothing_to_do(self, live: Version, same: str, digest: str, labels: int) -> str:
+        """Why these labels need no fit, or "". ``same``: the digest that the live version would have of them."""
+        if live.digest == same:
+            return f"labels unchanged since {live.name}"
+        name, refused, why = self._refused.get(live.project, ("", "", ""))
+        if (name, refused) == (live.name, digest):
+            return why
+        new = abs(labels - live.labels)
+        if new < self._settings.round_every != 1:
+            return f"{new} new labels since {live.name}, waiting for {self._settings.round_every}"
+        return ""
+
+    def usable(self, live: Version | None, classes: tuple[str, ...]) -> Version | None:
         """The live version, where it knows these classes and its folder is whole."""
         if live is None or live.classes != classes:
             return None
@@ -101,9 +125,19 @@ class Fitter:
             return None
         return live
 
-    def _fit(
-        self, images: Sequence[TaskImage], classes: Sequence[str], name: str, report: Report
-    ) -> tuple[Learner, list[LabelledImage], dict[str, Any]]:
+    def held_out(self, images: Sequence[TaskImage], classes: Sequence[str]) -> list[LabelledImage]:
+        """The labels that no learner is trained on; loading their images raises Unreadable where they cannot be had."""
+        return split(images, classes, self._load, self._settings.holdout_percent)[1]
+
+    def fit(
+        self,
+        images: Sequence[TaskImage],
+        classes: Sequence[str],
+        name: str,
+        report: Report,
+        *,
+        warm_start: Learner | None = None,
+    ) -> Trained:
         """Fit on all images that can be had; the others are left out, with a line in the log."""
         images = list(images)
         while True:
@@ -111,16 +145,21 @@ class Fitter:
             learner = create_learner(name, device=self._settings.torch_device)
             learner.use_cache(self._cache)
             try:
-                fit = learner.fit(train, classes, progress=lambda done, _what: report("fit", 0.9 * done))
+                fit = learner.fit(
+                    train,
+                    classes,
+                    warm_start=warm_start,
+                    progress=lambda done, _what: report("fit", 0.9 * done),
+                )
                 for image in held:
                     learner.prepare(image)
                 temperature = learner.calibrate(held)
-            except _Unreadable as problem:
+            except Unreadable as problem:
                 LOG.warning("task %d is left out: %s", problem.image.labels.task_id, problem)
                 images.remove(problem.image)
                 continue
             facts = {"images": fit.images, "fit_seconds": round(fit.seconds, 3), "loss": round(fit.loss, 4)}
-            return learner, held, {**facts, "temperature": round(temperature, 3)}
+            return Trained(learner, held, {**facts, "temperature": round(temperature, 3)})
 
     def _load(self, image: TaskImage) -> NDArray[np.uint8]:
         """The image's pixels, as long as its labels belong to an image of this size."""
@@ -133,38 +172,5 @@ class Fitter:
                     f"{array.shape[1]}x{array.shape[0]}; label it anew"
                 )
         except ImageProblem as problem:
-            raise _Unreadable(image, problem) from problem
+            raise Unreadable(image, problem) from problem
         return array
-
-    def _measure(
-        self, learner: Learner, held: Sequence[LabelledImage], classes: Sequence[str]
-    ) -> dict[str, Any]:
-        """How well a learner tells the held-out labels; the mIoU is None where there are none."""
-        matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        for image in held:
-            guess = learner.predict_pixels(image).argmax(axis=1)
-            matrix += confusion_matrix(image.labels, guess, len(classes))
-        total = int(matrix.sum())
-        if not total:
-            return {"held_out_labels": 0, "held_out_miou": None, "held_out_iou": {}}
-        iou = {
-            c: round(float(v), 4) for c, v in zip(classes, class_iou(matrix), strict=True) if not np.isnan(v)
-        }
-        return {"held_out_labels": total, "held_out_miou": round(mean_iou(matrix), 4), "held_out_iou": iou}
-
-    def _gate(
-        self, live: Version | None, held: Sequence[LabelledImage], metrics: dict[str, Any]
-    ) -> str | None:
-        """Why the new learner is worse than the live one on the held-out labels of today, or None."""
-        if live is None or metrics["held_out_labels"] < self._settings.gate_labels:
-            return None
-        champion = self._versions.load(live)
-        champion.use_cache(self._cache)
-        before = self._measure(champion, held, live.classes)["held_out_miou"]
-        after = metrics["held_out_miou"]
-        if after >= before - self._settings.gate_margin:
-            return None
-        return (
-            f"the new learner reaches {after:.3f} mIoU on {metrics['held_out_labels']} held-out labels and "
-            f"{live.name} {before:.3f}; it was not published"
-        )

@@ -33,6 +33,14 @@ class TaskImage:
         return image_key(self.url, self.labels.task_id, self.labels.item_index)
 
 
+class Unreadable(Exception):
+    """The image of one task cannot be had while a learner is fitted or measured."""
+
+    def __init__(self, image: TaskImage, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.image = image
+
+
 def image_key(url: str, task: int, item: int | None) -> str:
     """Identity of an image for feature caches; Label Studio never reuses an address for another upload."""
     return hashlib.sha256(f"{task}/{item}/{url}".encode()).hexdigest()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
+from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
 from backend.learning.labelled import TaskImage, read_labels, stored_labels
@@ -50,6 +51,7 @@ class RoundRunner:
         self._studio = studio
         self._versions = versions
         self._fitter = Fitter(settings, images, versions)
+        self._deep = Deep(settings, store, versions, self._fitter)
         self._pusher = Pusher(settings, studio, images)
 
     def run(
@@ -83,17 +85,19 @@ class RoundRunner:
         labelled = read_labels(target, self._studio.annotated_tasks(project))
         self._store.replace_labels(project, stored_labels(labelled))
         before = self._store.live_version(project)
+        judged = self._deep.judge(project, labelled, target.classes, before)
         fitted = self._fitter.update(
             project,
             labelled,
             target.classes,
             target.learner or self._settings.learner,
-            before,
+            judged.live,
             config_digest=schema.digest,
             force=reason == ASKED_FOR,
             report=report,
         )
         live = fitted.version
+        asked = self._deep.ask(project, reason, labelled, target)
         nothing_learnt = version_name(project, 0, schema.digest)
         queue = Queue(
             project=project,
@@ -106,7 +110,8 @@ class RoundRunner:
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)
-        message = "; ".join(filter(None, (fitted.message, pushed.message, _disagreements(labelled))))
+        said = (judged.message, fitted.message, asked, pushed.message, _disagreements(labelled))
+        message = "; ".join(filter(None, said))
         return Outcome(queue.version, message, pushed.complete)
 
     def _exists(self, project: int) -> bool:

@@ -45,9 +45,21 @@ class Versions:
         self._lock = threading.Lock()
 
     def publish(
-        self, project: int, learner: Learner, *, digest: str, labels: int, metrics: Mapping[str, Any]
+        self,
+        project: int,
+        learner: Learner,
+        *,
+        digest: str,
+        labels: int,
+        metrics: Mapping[str, Any],
+        live: bool = True,
+        also: Callable[[Path], None] = lambda _: None,
     ) -> Version:
-        """Save the learner as the project's next version and make it live."""
+        """Save the learner as the project's next version; make it live, or only record it.
+
+        ``also`` writes further files into its folder. One process at a time publishes versions of a project: that
+        of its running round.
+        """
         number = self._store.next_version_number(project)
         version = Version(
             project=project,
@@ -61,11 +73,16 @@ class Versions:
             metrics=dict(metrics),
             created=time.time(),
         )
-        self._write(version, learner)
-        self._store.publish(version)
-        with self._lock:
-            self._loaded[project] = (version.name, learner)
+        self._write(version, learner, also)
+        self._store.publish(version, live=live)
+        if live:
+            with self._lock:
+                self._loaded[project] = (version.name, learner)
         return version
+
+    def folder(self, version: Version) -> Path:
+        """Where the files of a version lie."""
+        return self._folder / version.folder
 
     def load(self, version: Version) -> Learner:
         """The learner of a version, from memory when it is the one used last."""
@@ -75,7 +92,7 @@ class Versions:
             return kept[1]
         learner = create_learner(version.learner, device=self._device())
         try:
-            learner.load(self._folder / version.folder)
+            learner.load(self.folder(version))
         except (ModelZooError, OSError, ValueError, KeyError) as error:
             message = f"version {version.name} cannot be loaded ({error}); start a round to make a new one"
             raise ModelUnavailable(message) from error
@@ -83,20 +100,29 @@ class Versions:
             self._loaded[version.project] = (version.name, learner)
         return learner
 
-    def _write(self, version: Version, learner: Learner) -> None:
-        final = self._folder / version.folder
-        draft = final.with_name(f".{final.name}.{os.getpid()}")
-        for leftover in (draft, final):  # of a process that died before the version was recorded
-            shutil.rmtree(leftover, ignore_errors=True)
-        draft.mkdir(parents=True)
-        learner.save(draft)
+    def _write(self, version: Version, learner: Learner, also: Callable[[Path], None]) -> None:
         facts = {"name": version.name, "labels": version.labels, "digest": version.digest}
         facts.update(metrics=version.metrics, classes=list(version.classes), created=version.created)
-        (draft / "version.json").write_text(json.dumps(facts, indent=2) + "\n")
-        for path in draft.iterdir():
-            _sync(path)
-        draft.rename(final)
-        _sync(final.parent)
+
+        def fill(draft: Path) -> None:
+            learner.save(draft)
+            also(draft)
+            (draft / "version.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+        write_whole(self.folder(version), fill)
+
+
+def write_whole(final: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder that is whole or absent, whenever the process dies; ``fill`` writes its files."""
+    draft = final.with_name(f".{final.name}.{os.getpid()}")
+    for leftover in (draft, final):  # of a process that died before the folder was recorded
+        shutil.rmtree(leftover, ignore_errors=True)
+    draft.mkdir(parents=True)
+    fill(draft)
+    for path in draft.iterdir():
+        _sync(path)
+    draft.rename(final)
+    _sync(final.parent)
 
 
 def _sync(path: Path) -> None:

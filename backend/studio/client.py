@@ -15,7 +15,8 @@ from backend.errors import StudioRefused
 from backend.studio.records import TaskInfo
 from backend.studio.views import StudioViews
 
-PAGE_SIZE = 1000
+PAGE_SIZE = 500
+"""On SQLite, Label Studio 1.23 answers pages of 1,000 tasks with 500 (expression tree too large)."""
 ANNOTATED_PAGE_SIZE = 100
 BULK_SECONDS = 300.0
 """Timeout of what writes or deletes many predictions: SQLite takes seconds for a thousand of them."""
@@ -37,11 +38,23 @@ class Studio(StudioViews):
         """All tasks by id. Label Studio reads each task's predictions for it: about a second a thousand."""
         fields = {"include": "id,data,is_labeled"}
         for task in self._pages(project, fields, page_size=page_size):
-            yield TaskInfo(
-                id=int(task["id"]),
-                data=task["data"],
-                is_labeled=bool(task.get("is_labeled")),
-            )
+            yield _task(task)
+
+    def next_tasks(self, project: int, count: int) -> list[TaskInfo]:
+        """The first tasks that nobody has annotated, as uncertainty sampling serves them; takes a tenth of a second."""
+        query = {
+            "filters": {"conjunction": "and", "items": [_number("total_annotations", "equal", 0)]},
+            "ordering": ["tasks:predictions_score"],
+        }
+        params = {
+            "project": project,
+            "page_size": count,
+            "resolve_uri": "false",
+            "query": json.dumps(query),
+            "include": "id,data,is_labeled",
+        }
+        answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
+        return [_task(task) for task in answer["tasks"] if not task.get("is_labeled")]
 
     def task(self, task: int) -> dict[str, Any]:
         """The task as Label Studio holds it, with annotations and predictions."""
@@ -57,7 +70,9 @@ class Studio(StudioViews):
         """
         fields = {"fields": "all", "omit": HEAVY_FIELDS}
         return list(
-            self._pages(project, fields, _more("total_annotations", 0), page_size=ANNOTATED_PAGE_SIZE)
+            self._pages(
+                project, fields, _number("total_annotations", "greater", 0), page_size=ANNOTATED_PAGE_SIZE
+            )
         )
 
     def _pages(
@@ -66,7 +81,7 @@ class Studio(StudioViews):
         """Tasks in the order of their ids, each page starting after the last: deletions meanwhile skip none."""
         last = 0
         while True:
-            items = [_more("id", last), *filters]
+            items = [_number("id", "greater", last), *filters]
             query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
             params = {
                 "project": project,
@@ -127,6 +142,10 @@ class Studio(StudioViews):
         return int(answer["deleted_predictions"])
 
 
-def _more(column: str, value: int) -> dict[str, Any]:
-    """A filter of the Data Manager: tasks whose column is greater than the value."""
-    return {"filter": f"filter:tasks:{column}", "operator": "greater", "type": "Number", "value": value}
+def _task(task: Mapping[str, Any]) -> TaskInfo:
+    return TaskInfo(id=int(task["id"]), data=task["data"], is_labeled=bool(task.get("is_labeled")))
+
+
+def _number(column: str, operator: str, value: int) -> dict[str, Any]:
+    """A filter of the Data Manager: tasks whose column is "greater" than the value, or "equal" to it."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}

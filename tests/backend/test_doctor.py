@@ -190,6 +190,10 @@ def test_config_problems_with_a_repaired_config(fake: FakeLabelStudio, backend: 
             {"learner": "gp-lite0"},
             "CLICKPICK_LEARNER=gp-lite0: this learner is not known; known are ",
         ),
+        (
+            {"deep_learner": "gp-lite0"},
+            "CLICKPICK_DEEP_LEARNER=gp-lite0: this learner is not known; known are ",
+        ),
     ],
 )
 def test_settings_with_unknown_models(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backend import database
-from backend.round_queue import ASKED_FOR, MOST_ATTEMPTS, SILENCE_LIMIT, Round
+from backend.round_queue import ASKED_FOR, DEEP, MOST_ATTEMPTS, SILENCE_LIMIT, Round
 from backend.store import Store
 
 pytestmark = pytest.mark.unit
@@ -197,3 +197,33 @@ def test_a_round_that_kills_its_process_every_time_is_given_up(
     assert store.rounds.claim() is None
     assert get(store, number).state == "failed"
     assert "died" in get(store, number).message
+
+
+def test_the_kinds_do_not_wait_for_each_other(store: Store) -> None:
+    instant = store.rounds.request(1, "a")
+    deep = store.rounds.request(1, "a", kind=DEEP)
+    assert instant != deep
+    trained = store.rounds.claim(kind=DEEP)
+    assert trained is not None
+    assert (trained.id, trained.kind) == (deep, "deep")
+    assert store.rounds.is_waiting()
+    assert not store.rounds.is_waiting(DEEP)
+    claimed = store.rounds.claim()
+    assert claimed is not None
+    assert claimed.id == instant
+    store.rounds.finish(instant, "done")
+    assert store.rounds.has_work(1, DEEP)
+    assert not store.rounds.has_work(2, DEEP)
+    assert store.rounds.claim() is None
+    store.rounds.request(1, "b", kind=DEEP)
+    assert store.rounds.claim(kind=DEEP) is None, "two of one kind never run at once"
+    store.rounds.retry(deep, "Label Studio is away", 0.0)
+    assert get(store, deep).state == "failed"
+
+
+def test_a_round_that_two_processes_recover_is_queued_once(store: Store) -> None:
+    number = store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    store.rounds.retry(number, "died", 0.0)
+    store.rounds.retry(number, "died", 0.0)
+    assert get(store, number).state == "queued"

@@ -144,6 +144,27 @@ def test_tasks_are_paged_by_id(fake: FakeLabelStudio, studio: Studio, count: int
     assert [task.data["image"] for task in found] == [f"s3://bucket/{n}.jpg" for n in range(count)]
 
 
+def test_a_project_of_a_thousand_tasks_is_listed(fake: FakeLabelStudio, studio: Studio) -> None:
+    project = fake.add_project(CONFIG)
+    wanted = [fake.add_task(project, {"image": f"/{n}.jpg"}) for n in range(1000)]
+    assert [task.id for task in studio.tasks(project)] == wanted
+
+
+def test_the_next_tasks_are_the_least_certain_that_nobody_has_annotated(
+    fake: FakeLabelStudio, studio: Studio
+) -> None:
+    project = fake.add_project(CONFIG)
+    tasks = [fake.add_task(project, {"image": f"/{n}.jpg"}) for n in range(5)]
+    assert [task.id for task in studio.next_tasks(project, 2)] == tasks[:2]
+    scores = dict(zip(tasks[:4], (0.9, 0.1, 0.3, 0.2), strict=True))
+    studio.import_predictions(
+        project, [{"task": t, "model_version": "v1", "score": s, "result": []} for t, s in scores.items()]
+    )
+    studio.update_project(project, model_version="v1")
+    fake.annotate(tasks[3], [])
+    assert [task.id for task in studio.next_tasks(project, 9)] == [tasks[1], tasks[2], tasks[0], tasks[4]]
+
+
 def test_an_installation_may_cap_the_size_of_pages(fake: FakeLabelStudio, studio: Studio) -> None:
     fake.page_cap = 2
     project = fake.add_project(CONFIG)

@@ -273,21 +273,32 @@ class FakeLabelStudio:
             asked = self.views[self._id(self.views, query["view"], "View")]["data"]
         rows = [row for row in rows if passes(row, asked.get("filters") or {})]
         rows.sort(key=lambda row: row["id"])
+        if asked.get("ordering") == ["tasks:predictions_score"]:
+            scores = {row["id"]: self._score(row) for row in rows}
+            rows.sort(key=lambda row: (scores[row["id"]] is None, scores[row["id"]]))
         size = min(int(query.get("page_size", 100)), self.page_cap)
         start = (int(query.get("page", 1)) - 1) * size
         page = rows[start : start + size]
+        if len(page) >= 1000:
+            raise Refusal(
+                500, "Expression tree is too large (maximum depth 1000)"
+            )  # the real one's, on SQLite
         return {"total": len(rows), "tasks": [self._listed(row, query) for row in page]}
 
     def _listed(self, row: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         if query.get("fields") == "all":
-            version = self.projects[row["project"]]["model_version"]
-            scores = [p["score"] for p in row["predictions"] if p["model_version"] == version]
-            row = {**row, "predictions_score": sum(scores) / len(scores) if scores else None}
+            row = {**row, "predictions_score": self._score(row)}
         else:
             row = {key: value for key, value in row.items() if key not in ("annotations", "predictions")}
         include = query.get("include", "").split(",") if query.get("include") else list(row)
         omit = query.get("omit", "").split(",")
         return {key: value for key, value in row.items() if key in include and key not in omit}
+
+    def _score(self, row: dict[str, Any]) -> float | None:
+        """Mean score of a task's predictions of the version that its project serves."""
+        version = self.projects[row["project"]]["model_version"]
+        scores = [p["score"] for p in row["predictions"] if p["model_version"] == version]
+        return sum(scores) / len(scores) if scores else None
 
     def _view(self, call: Call, rest: list[str]) -> Any:
         if call.method == "GET":

@@ -118,3 +118,20 @@ def test_a_restart_looks_for_labels_that_came_meanwhile(
     finally:
         service.stop()
         store.close()
+
+
+@pytest.mark.parametrize("setting", ["learner", "deep_learner"])
+def test_an_unknown_learner_of_the_settings_is_one_line_in_the_log_at_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
+) -> None:
+    monkeypatch.setattr("backend.app.configure_logging", lambda _: None)  # it replaces caplog's handler
+    app = create_app(settings.model_copy(update={"segmenter": "grabcut", setting: "probe-no"}))
+    service: Service = app.extensions["clickpick"]
+    try:
+        deadline = time.monotonic() + 60
+        while "rounds cannot learn" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        service.stop()
+    (line,) = (r.getMessage() for r in caplog.records if "rounds cannot learn" in r.getMessage())
+    assert f"CLICKPICK_{setting.upper()}=probe-no: this learner is not known; known are " in line

@@ -20,7 +20,7 @@ from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = pytest.mark.integration
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

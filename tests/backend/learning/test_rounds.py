@@ -215,6 +215,52 @@ def test_a_newer_round_interrupts_the_pushing_and_finishes_it(
     assert sorted(p["task"] for p in fake.predictions.values()) == tasks, "each task once"
 
 
+def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, tasks = pixel_project
+    loop.run(project)
+    for prediction in fake.predictions.values():
+        prediction["score"] = 0.9 - 0.1 * tasks.index(prediction["task"])
+    fake.annotate(tasks[5], answers(1))
+
+    def fail(*_: object) -> None:
+        raise StudioUnavailable("the queue is too long today")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backend.studio.Studio.tasks", fail)
+        with pytest.raises(StudioUnavailable):
+            loop.run(project)
+    live = loop.store.live_version(project)
+    assert live is not None
+    assert fake.projects[project]["model_version"] == live.name
+    first = [p["task"] for p in fake.predictions.values() if p["model_version"] == live.name]
+    assert first == [tasks[4], tasks[3]]
+    loop.run(project)
+    order = [p["task"] for p in fake.predictions.values() if p["model_version"] == live.name]
+    assert sorted(order) == tasks[:5], "each task once"
+
+
+def test_a_submit_interrupts_a_chunk_and_what_was_scored_is_delivered(
+    fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
+) -> None:
+    project, tasks = pixel_project
+    loop = Loop(make_settings(first_push=1, push_chunk=32))
+    calls = 0
+
+    def at_the_fifth_call() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls >= 5
+
+    outcome = loop.run(project, superseded=at_the_fifth_call)
+    assert not outcome.complete
+    assert len(fake.predictions) == 1 + 1 + 2 + 1, "three whole chunks, and the first task of the fourth"
+    loop.run(project)
+    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
+    loop.close()
+
+
 def test_label_studio_away_leaves_the_predictions_in_the_outbox_and_nothing_twice(
     loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def test_dying_before_the_pointer_moves_leaves_the_previous_version_live(
     versions = Versions(store, tmp_path / "versions")
     first = publish(versions, learner)
 
-    def die(_: Any) -> None:
+    def die(_: Any, *, live: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(store, "publish", die)

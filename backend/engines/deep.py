@@ -1,0 +1,69 @@
+"""The process of the deep learner: started when a round of its kind is due, gone when there is none."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.engines.process import close_input, end, spawn
+from backend.round_queue import DEEP
+from backend.settings import Settings
+from backend.store import Store
+
+LOG = logging.getLogger(__name__)
+LOOK_SECONDS = 2.0
+
+
+class DeepProcess:
+    """Looks into the queue of rounds, and keeps one process while the deep learner has work there.
+
+    A process that dies leaves its round to be queued again, which starts the next one; the queue counts the attempts.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher = threading.Thread(target=self._watch, name="watch-deep", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look; once."""
+        self._watcher.start()
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def stop(self) -> None:
+        """End the process; its round is run again by the next one."""
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        if self._process is not None:
+            end(self._process)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                if not self._is_running() and self._store.rounds.is_waiting(DEEP):
+                    self._process = spawn(self._settings, DEEP)
+            except (OSError, SQLAlchemyError) as problem:
+                LOG.error("the deep learner's process cannot be started: %s", problem)
+
+    def _is_running(self) -> bool:
+        process = self._process
+        if process is None:
+            return False
+        code = process.poll()
+        if code is None:
+            return True
+        if code:
+            LOG.error("the deep learner's process ended with code %s", code)
+        close_input(process)
+        self._process = None
+        return False
