@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from backend.database import Database, worker_is_dead, worker_name
 from backend.tables import ROUNDS
@@ -86,6 +86,7 @@ class RoundQueue:
             if row.reason == ASKED_FOR and delay:
                 return int(row.id)  # somebody waits for it: no later event puts it off
             due = min(now + delay, row.created + max(limit, delay)) if delay else now
+            reason = ASKED_FOR if row.reason == ASKED_FOR else reason
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)
 
@@ -101,30 +102,40 @@ class RoundQueue:
             if round_id is None:
                 return None
             values = {"state": "running", "worker": worker_name(), "started": now, "heartbeat": now}
-            db.execute(
+            taken = db.execute(
                 update(ROUNDS)
-                .where(ROUNDS.c.id == round_id)
+                .where(ROUNDS.c.id == round_id, ROUNDS.c.state == "queued")
                 .values(**values, attempts=ROUNDS.c.attempts + 1, stage="", progress=0.0)
             )
+            if not taken.rowcount:
+                return None  # another server has just taken it
             return _round(db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one())
 
     def beat(self, round_id: int, stage: str, progress: float) -> None:
         """Say that the round lives and how far it is (``progress`` in [0, 1])."""
         values = {"stage": stage, "progress": progress, "heartbeat": time.time()}
         with self._database.write() as db:
-            db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
+            db.execute(update(ROUNDS).where(_run_by(round_id)).values(**values))
 
-    def finish(self, round_id: int, state: str, message: str = "", version: str | None = None) -> None:
-        """Close a round as done or failed."""
+    def finish(
+        self,
+        round_id: int,
+        state: str,
+        message: str = "",
+        version: str | None = None,
+        *,
+        worker: str | None = None,
+    ) -> None:
+        """Close a round as done or failed, where ``worker`` (by default this process) still runs it."""
         values = {"state": state, "message": message, "version": version, "finished": time.time()}
         with self._database.write() as db:
-            db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
+            db.execute(update(ROUNDS).where(_run_by(round_id, worker)).values(**values))
 
-    def retry(self, round_id: int, message: str, delay: float) -> None:
-        """Put a running round back; where a newer one waits already, that one stands for both."""
+    def retry(self, round_id: int, message: str, delay: float, *, worker: str | None = None) -> None:
+        """Put back a round that ``worker`` (by default this process) runs; a newer one that waits stands for both."""
         with self._database.write() as db:
-            row = db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one()
-            if row.state != "running":
+            row = db.execute(select(ROUNDS).where(_run_by(round_id, worker)).with_for_update()).first()
+            if row is None:
                 return  # another process has recovered it
             waiting = db.execute(_waiting(row.project, row.kind)).first()
             due = time.time() + delay
@@ -149,9 +160,11 @@ class RoundQueue:
         lost = [row for row in running if worker_is_dead(row.worker, now - row.heartbeat, SILENCE_LIMIT)]
         for row in lost:
             if row.attempts < MOST_ATTEMPTS:
-                self.retry(row.id, "the process that ran this round died; it starts again", 0.0)
+                message = "the process that ran this round died; it starts again"
+                self.retry(row.id, message, 0.0, worker=row.worker)
             else:
-                self.finish(row.id, "failed", f"the process that ran this round died {row.attempts} times")
+                message = f"the process that ran this round died {row.attempts} times"
+                self.finish(row.id, "failed", message, worker=row.worker)
         return len(lost)
 
     def cancel(self, project: int) -> None:
@@ -185,6 +198,15 @@ class RoundQueue:
 def _waiting(project: int, kind: str) -> Any:
     return select(ROUNDS).where(
         ROUNDS.c.project == project, ROUNDS.c.kind == kind, ROUNDS.c.state == "queued"
+    )
+
+
+def _run_by(round_id: int, worker: str | None = None) -> Any:
+    """Condition: the round runs, and nobody else has recovered and taken it."""
+    return and_(
+        ROUNDS.c.id == round_id,
+        ROUNDS.c.state == "running",
+        ROUNDS.c.worker == (worker or worker_name()),
     )
 
 

@@ -35,9 +35,6 @@ RECOVER_SECONDS = 5.0
 REST_SECONDS = 0.1
 """After a round that made way for others: late enough for those, soon enough for its own queue."""
 LONGEST_PAUSE = 300.0
-NICENESS = {INSTANT: 10, DEEP: 19}
-"""Clicks come first: the web process gets ten times a round's share of a busy core, a round seven times the deep
-learner's."""
 DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
@@ -86,7 +83,9 @@ class Worker:
         beat = _Heartbeat(self._store, claimed.id)
         try:
             with beat:
-                outcome = self._runner.run(claimed.project, claimed.reason, beat.report, rounds.is_waiting)
+                outcome = self._runner.run(
+                    claimed.project, claimed.reason, beat.report, rounds.is_waiting, claimed.id
+                )
             rounds.finish(claimed.id, "done", outcome.message, outcome.version)
             if not outcome.complete:
                 rounds.request(claimed.project, "rest of the queue", delay=REST_SECONDS)
@@ -148,8 +147,6 @@ def main(kind: Kind) -> None:
     configure_logging(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS[kind])
     share_cores()
     worker = Worker(settings, kind)
     if kind == DEEP:

@@ -7,6 +7,7 @@ half and twice the usual number, so that no image is forgotten and none is endle
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -64,18 +65,10 @@ def allocate(uncertainties: Sequence[float], usual: int) -> NDArray[np.int64]:
     return counts
 
 
-class RunningMean:
-    """The mean of what was added so far; None before the first."""
+def mean_uncertainty(scores: Iterable[float]) -> float | None:
+    """Of tasks with these scores (1 - uncertainty); None where no learner has seen any.
 
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._count = 0
-
-    @property
-    def value(self) -> float | None:
-        return self._total / self._count if self._count else None
-
-    def add(self, values: Iterable[float]) -> None:
-        for value in values:
-            self._total += value
-            self._count += 1
+    A score of 0 does not count: tasks have it that were pushed before there was a learner.
+    """
+    seen = [1.0 - score for score in scores if score > 0]
+    return fmean(seen) if seen else None

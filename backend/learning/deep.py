@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.learning.deep_candidates import Candidate, Candidates
+from backend.errors import StudioUnavailable
+from backend.learning.deep_candidates import MOST_TRIES, Candidate, Candidates
 from backend.learning.fitting import Fitter
 from backend.learning.gate import Guesses, is_deep
 from backend.learning.labelled import TaskImage, classes_seen, count_labels
@@ -54,17 +55,49 @@ class Deep:
         self._fitter = fitter
         self._candidates = Candidates(settings.candidates_folder)
         self._asked: dict[tuple[int, str, tuple[str, ...]], int] = {}
+        self._asked_in: dict[int, int] = {}
 
     def judge(
         self, project: int, images: Sequence[TaskImage], classes: tuple[str, ...], live: Version | None
     ) -> Judged:
-        """Publish the newest candidate unless it is worse than the live version; else keep it aside."""
+        """Publish the newest candidate unless it is worse than the live version; else keep it aside.
+
+        One that cannot be judged is dropped, so that the round goes on; StudioUnavailable passes through.
+        """
         candidate = self._candidates.newest(project)
         if candidate is None:
             return Judged(live)
+        judged = Judged(live)
+        try:
+            if self._candidates.begin(candidate):
+                judged = self._decide(project, candidate, images, classes, live)
+            else:
+                LOG.error(
+                    "project %d: judging what %s learnt failed %d times; it is dropped",
+                    project,
+                    candidate.learner,
+                    MOST_TRIES,
+                )
+        except StudioUnavailable:
+            self._candidates.begin_anew(candidate)
+            raise
+        except Exception:
+            LOG.exception(
+                "project %d: what %s learnt cannot be judged; it is dropped", project, candidate.learner
+            )
+        self._candidates.remove(project, candidate)
+        return judged
+
+    def _decide(
+        self,
+        project: int,
+        candidate: Candidate,
+        images: Sequence[TaskImage],
+        classes: tuple[str, ...],
+        live: Version | None,
+    ) -> Judged:
         learner = self._load(project, candidate)
         if learner is None:
-            self._candidates.remove(project, candidate)
             return Judged(live)
         guesses = Guesses.read(candidate.folder)
         metrics = {**candidate.metrics, "kind": DEEP, "candidate": candidate.number}
@@ -83,14 +116,23 @@ class Deep:
             live=refusal is None,
             also=guesses.write,
         )
-        self._candidates.remove(project, candidate)
         if refusal is not None:
             LOG.warning("project %d: %s; kept aside as %s", project, refusal, version.name)
             return Judged(live, refusal)
         return Judged(version, f"published {version.name} of {candidate.learner}")
 
-    def ask(self, project: int, reason: str, images: Sequence[TaskImage], target: ImageSchema) -> str:
-        """Queue a training where enough labels have come since the last, or a person asked; a sentence, or ""."""
+    def ask(
+        self,
+        project: int,
+        reason: str,
+        images: Sequence[TaskImage],
+        target: ImageSchema,
+        round_id: int | None = None,
+    ) -> str:
+        """Queue a training where enough labels have come since the last, or a person asked; a sentence, or "".
+
+        A person's round that is tried again (same ``round_id``) asks once.
+        """
         name = deep_learner(self._settings, target)
         if not name or len(classes_seen(images, target.classes)) < 2:
             return ""
@@ -104,7 +146,11 @@ class Deep:
             before = self._asked.get(key, last.labels if last else 0)
             if abs(labels - before) < self._settings.deep_every:
                 return ""
+        elif round_id is not None and self._asked_in.get(project) == round_id:
+            return ""
         rounds.request(project, reason, kind=DEEP)
+        if round_id is not None:
+            self._asked_in[project] = round_id
         self._asked[key] = labels  # so that a training that fails is not asked for again at every round
         return f"{name} trains on {labels} labels in the background"
 

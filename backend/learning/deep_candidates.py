@@ -19,6 +19,9 @@ from backend.learning.versions import write_whole
 from model_zoo.learners.base import Learner
 
 FACTS = "candidate.json"
+TRIES = "tries"
+MOST_TRIES = 2
+"""A candidate that no round has judged in so many tries (its process was killed, say) is dropped."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,16 @@ class Candidates:
             except (OSError, ValueError, TypeError, KeyError):
                 continue
         return None
+
+    def begin(self, candidate: Candidate) -> bool:
+        """Note that a round begins to judge a candidate; False where enough have tried in vain."""
+        with (candidate.folder / TRIES).open("ab") as file:  # a byte a try
+            file.write(b".")
+            return file.tell() <= MOST_TRIES
+
+    def begin_anew(self, candidate: Candidate) -> None:
+        """Forget the tries: what went wrong had nothing to do with the candidate."""
+        (candidate.folder / TRIES).unlink(missing_ok=True)
 
     def remove(self, project: int, judged: Candidate) -> None:
         """Forget a candidate and all before it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from backend.errors import ModelUnavailable
+from backend.errors import ClickPickError, ModelUnavailable
 from backend.images import ImageFetcher
 from backend.learning.deep import deep_learner, last_deep_version
 from backend.learning.deep_candidates import Candidates
-from backend.learning.fitting import Fitter
+from backend.learning.fitting import Fitter, Trained
 from backend.learning.gate import Guesses
 from backend.learning.labelled import Unreadable, classes_seen, count_labels, digest_labels, read_labels
 from backend.learning.rounds import Outcome
@@ -46,6 +46,7 @@ class DeepTrainer:
         reason: str,
         report: Callable[[str, float], None],
         _superseded: Callable[[], bool],
+        _round_id: int | None = None,
     ) -> Outcome:
         """Train, and ask for the round that decides on publishing. Errors as `RoundRunner.run`."""
         report("collect", 0.0)
@@ -67,12 +68,7 @@ class DeepTrainer:
             trained = self._fitter.fit(images, target.classes, name, report, warm_start=self._load(last))
         except BadInput as problem:
             return Outcome(None, f"nothing was learnt: {problem}")
-        guesses = Guesses()
-        for image in trained.held:
-            try:
-                guesses.at(trained.learner, image)  # here, so that no round takes the time for it
-            except Unreadable:
-                continue
+        guesses = self._guess(trained)
         labels = count_labels(images)
         metrics = {**trained.metrics, "warm_start": last.name if last else None, "config": schema.digest}
         self._candidates.write(
@@ -83,6 +79,19 @@ class DeepTrainer:
         return Outcome(
             None, f"{name} was trained on {labels} labels in {seconds:.0f} s; a round decides on it"
         )
+
+    def _guess(self, trained: Trained) -> Guesses:
+        """What the learner says of held-out labels, so that no round takes the time for it; not all is needed."""
+        guesses = Guesses()
+        for image in trained.held:
+            try:
+                guesses.at(trained.learner, image)
+            except Unreadable:
+                continue
+            except (ClickPickError, RuntimeError) as problem:  # Label Studio is away, or memory is full
+                LOG.warning("held-out labels are left to the round: %s", problem)
+                break
+        return guesses
 
     def _load(self, version: Version | None) -> Learner | None:
         if version is None:

@@ -94,13 +94,28 @@ class Fitter:
         metrics = trained.metrics | self.gate.measure(learner, guesses, held, classes)
         metrics["config"] = config_digest
         refusal = self.gate.refusal(usable, learner, guesses, held, deep=False)
-        # After a change of the labelling config all is pushed anew, which takes a version of another name.
-        if refusal and usable and usable.metrics.get("config", config_digest) == config_digest:
+        if refusal and usable:
             LOG.warning("project %d: %s", project, refusal)
+            if usable.metrics.get("config", config_digest) != config_digest:
+                usable = self._rename(usable, config_digest)
             self._refused[project] = usable.name, digest, refusal
             return Fitted(usable, refusal)
         version = self._versions.publish(project, learner, digest=digest, labels=labels, metrics=metrics)
         return Fitted(version, f"published {version.name} from {labels} labels")
+
+    def _rename(self, live: Version, config_digest: str) -> Version:
+        """Publish the live version again: after a change of the labelling config all is pushed anew, by another name.
+
+        It keeps the digest and number of the labels that it has learnt.
+        """
+        return self._versions.publish(
+            live.project,
+            self._versions.load(live),
+            digest=live.digest,
+            labels=live.labels,
+            metrics={**live.metrics, "config": config_digest},
+            also=self.gate.champion(live).write,
+        )
 
     def _nothing_to_do(self, live: Version, same: str, digest: str, labels: int) -> str:
         """Why these labels need no fit, or "". ``same``: the digest that the live version would have of them."""

@@ -110,7 +110,7 @@ class Gate:
             return None
         champion = self._versions.load(live)
         champion.use_cache(self._cache)
-        theirs = self._champion(live)
+        theirs = self.champion(live)
         before, after = np.zeros((2, len(live.classes), len(live.classes)), dtype=np.int64)
         for image in held:
             try:
@@ -130,7 +130,8 @@ class Gate:
             f"{live.name} {old:.3f}; it was not published"
         )
 
-    def _champion(self, live: Version) -> Guesses:
+    def champion(self, live: Version) -> Guesses:
+        """What the live version says of held-out labels, as far as it has been asked."""
         name, guesses = self._champions.get(live.project, ("", Guesses()))
         if name != live.name:
             guesses = Guesses.read(self._versions.folder(live))

@@ -9,7 +9,7 @@ from typing import Any
 
 from backend.errors import ImageProblem
 from backend.images import ImageFetcher
-from backend.learning.budgets import RunningMean
+from backend.learning.budgets import mean_uncertainty
 from backend.learning.delivery import Delivery
 from backend.learning.labelled import TaskImage, image_key, image_urls
 from backend.learning.proposals import Page, Recipe, propose
@@ -20,6 +20,9 @@ from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
 Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
+LEAST_TASKS = 8
+"""Tasks of the queue that a round tries before it gives way: more than annotators have open, which Label Studio serves
+to nobody else, and enough for projects that give way to each other to get on."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,21 @@ def answered_pixels(images: Iterable[TaskImage]) -> Answered:
     }
 
 
+class _Turn:
+    """What a round has done of the queue; a task that could not be had is tried, but not pushed."""
+
+    def __init__(self, superseded: Callable[[], bool]) -> None:
+        self._superseded = superseded
+        self._over = False
+        self.tried = 0
+        self.pushed = 0
+
+    def is_over(self) -> bool:
+        """True once others come first, LEAST_TASKS at the earliest, and from then on."""
+        self._over = self._over or (self.tried >= LEAST_TASKS and self._superseded())
+        return self._over
+
+
 class Pusher:
     """Works through the queue of a project."""
 
@@ -71,6 +89,9 @@ class Pusher:
         self._studio = studio
         self._images = images
         self._given: dict[int, dict[int, float]] = {}
+        """Project -> task of its queue -> latest score."""
+        self._in_vain: dict[int, set[int]] = {}
+        """Project -> tasks that could not be had since its queue was last complete; the next round goes on behind."""
 
     def push(
         self,
@@ -79,64 +100,57 @@ class Pusher:
         report: Callable[[str, float], None],
         superseded: Callable[[], bool],
     ) -> Pushed:
-        """Score and push until done or superseded.
+        """Score and push until done, or superseded once LEAST_TASKS were tried.
 
-        What Label Studio serves next goes first, before the whole queue is read: annotators wait for it.
+        What Label Studio serves next goes first, before the whole queue is read: annotators wait for it. Older
+        versions stay until the queue is complete: they are all that the tasks behind have, and to delete them takes
+        seconds in which somebody waits.
         """
         delivery.flush(queue.version)
-        uncertainty = RunningMean()
-        pushed = self._send(queue, delivery, self._first(queue), uncertainty)
-        if pushed and superseded():
-            delivery.remove_versions_except(queue.version, queue.previous)
-            return Pushed(f"{pushed} waiting tasks pushed, then others came first", False)
+        turn = _Turn(superseded)
+        self._send(queue, delivery, self._first(queue), turn)
         tasks, present = self._waiting(queue)
-        if present and not pushed:
+        if present and not turn.pushed:
             delivery.switch_to(queue.version)
-        present = present or pushed > 0
-        done = 0
+        present = present or turn.pushed > 0
+        first = turn.tried
         for chunk in self._chunks(tasks):
-            sent = self._send(queue, delivery, chunk, uncertainty, switch=not present, until=superseded)
-            present = present or sent > 0
-            pushed += sent
-            done += len(chunk)
+            self._send(queue, delivery, chunk, turn, switch=not present)
+            present = present or turn.pushed > 0
+            done = turn.tried - first
             report("push", done / len(tasks))
-            if superseded() and (done < len(tasks) or sent < len(chunk)):
-                delivery.remove_versions_except(queue.version, queue.previous)
-                return Pushed(f"{pushed} waiting tasks pushed, then others came first", False)
+            if done < len(tasks) and turn.is_over():
+                return Pushed(f"{turn.pushed} waiting tasks pushed, then others came first", False)
+        self._in_vain.pop(queue.project, None)
         if present:
             delivery.remove_versions_except(queue.version)
         return Pushed(
-            f"{pushed} waiting tasks pushed" if pushed or tasks else "all waiting tasks were up to date", True
+            f"{turn.pushed} waiting tasks pushed" if turn.tried else "all waiting tasks were up to date", True
         )
 
     def _send(
-        self,
-        queue: Queue,
-        delivery: Delivery,
-        tasks: Sequence[TaskInfo],
-        uncertainty: RunningMean,
-        *,
-        switch: bool = True,
-        until: Callable[[], bool] = lambda: False,
-    ) -> int:
-        """Score and deliver tasks, ``until`` something else is more urgent; how many were delivered."""
-        mean = uncertainty.value
+        self, queue: Queue, delivery: Delivery, tasks: Sequence[TaskInfo], turn: _Turn, *, switch: bool = True
+    ) -> None:
+        """Score and deliver tasks until the turn is over."""
+        given = self._given.setdefault(queue.project, {})
+        mean = mean_uncertainty(given.values())
         predictions: list[dict[str, Any]] = []
         for task in tasks:
-            if predictions and until():
+            if turn.is_over():
                 break
+            turn.tried += 1
             prediction = self.proposal(queue, task, mean)
-            if prediction is not None:
+            if prediction is None:
+                self._in_vain.setdefault(queue.project, set()).add(task.id)
+            else:
                 predictions.append(prediction)
         if not predictions:
-            return 0
-        scores = {prediction["task"]: prediction["score"] for prediction in predictions}
-        uncertainty.add(1.0 - score for score in scores.values())
+            return
         delivery.send(queue.version, predictions)
-        self._given.setdefault(queue.project, {}).update(scores)
+        turn.pushed += len(predictions)
+        given.update({prediction["task"]: prediction["score"] for prediction in predictions})
         if switch:
             delivery.switch_to(queue.version)
-        return len(predictions)
 
     def proposal(
         self, queue: Queue, task: TaskInfo, mean_uncertainty: float | None = None
@@ -167,21 +181,26 @@ class Pusher:
 
     def _first(self, queue: Queue) -> Sequence[TaskInfo]:
         """What Label Studio serves next; nothing where predictions of this version are there already."""
-        if queue.version in self._studio.model_versions(queue.project):
+        stored = self._studio.model_versions(queue.project)
+        if queue.version in stored:
             return ()
+        if queue.project not in self._given:
+            # Label Studio tells scores of other versions than the one it serves only together with all their masks.
+            self._given[queue.project] = dict(self._scores(queue.project, queue.previous, stored))
         return self._studio.next_tasks(queue.project, self._settings.first_push)
 
     def _waiting(self, queue: Queue) -> tuple[list[TaskInfo], bool]:
-        """Unlabelled tasks without a prediction of this version, those that Label Studio serves next first."""
-        stored = self._studio.model_versions(queue.project)
-        have = self._scores(queue.project, queue.version, stored)
-        # Label Studio tells scores of other versions than the one it serves only together with all their masks.
-        order = {
-            **(self._given.get(queue.project) or self._scores(queue.project, queue.previous, stored)),
-            **have,
-        }
-        tasks = [t for t in self._studio.tasks(queue.project) if not t.is_labeled and t.id not in have]
-        return sorted(tasks, key=lambda task: (order.get(task.id, 2.0), task.id)), bool(have)
+        """Unlabelled tasks without a prediction of this version, those that Label Studio serves next first.
+
+        Without those that rounds of this queue have tried in vain; and whether any task has such a prediction.
+        """
+        have = self._scores(queue.project, queue.version, self._studio.model_versions(queue.project))
+        known = {**self._given.get(queue.project, {}), **have}
+        unlabelled = [task for task in self._studio.tasks(queue.project) if not task.is_labeled]
+        self._given[queue.project] = {task.id: known[task.id] for task in unlabelled if task.id in known}
+        in_vain = self._in_vain.get(queue.project, set())
+        tasks = [task for task in unlabelled if task.id not in have and task.id not in in_vain]
+        return sorted(tasks, key=lambda task: (known.get(task.id, 2.0), task.id)), bool(have)
 
     def _scores(self, project: int, version: str, stored: Mapping[str, int]) -> Mapping[int, float]:
         return self._studio.prediction_scores(project, version) if version in stored else {}

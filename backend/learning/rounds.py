@@ -60,13 +60,14 @@ class RoundRunner:
         reason: str,
         report: Callable[[str, float], None],
         superseded: Callable[[], bool],
+        round_id: int | None = None,
     ) -> Outcome:
-        """Run one round. ``superseded`` says between pushes whether a newer round waits.
+        """Run one round. ``superseded`` says between tasks whether another round waits.
 
         Raises StudioUnavailable where trying again later helps, and other ClickPickErrors where it does not.
         """
         try:
-            return self._run(project, reason, report, superseded)
+            return self._run(project, reason, report, superseded, round_id)
         except StudioRefused as refusal:
             if refusal.studio_status == 404 and not self._exists(project):
                 self._store.forget_project(project)
@@ -74,7 +75,12 @@ class RoundRunner:
             raise
 
     def _run(
-        self, project: int, reason: str, report: Callable[[str, float], None], superseded: Callable[[], bool]
+        self,
+        project: int,
+        reason: str,
+        report: Callable[[str, float], None],
+        superseded: Callable[[], bool],
+        round_id: int | None,
     ) -> Outcome:
         report("collect", 0.0)
         schema = read_schema(self._studio.project(project).label_config)
@@ -97,7 +103,7 @@ class RoundRunner:
             report=report,
         )
         live = fitted.version
-        asked = self._deep.ask(project, reason, labelled, target)
+        asked = self._deep.ask(project, reason, labelled, target, round_id)
         nothing_learnt = version_name(project, 0, schema.digest)
         queue = Queue(
             project=project,

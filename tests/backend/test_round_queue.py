@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from backend import database
 from backend.round_queue import ASKED_FOR, DEEP, MOST_ATTEMPTS, SILENCE_LIMIT, Round
@@ -156,6 +158,8 @@ def test_what_a_person_asked_for_is_neither_put_off_nor_forgotten(store: Store) 
     second = store.rounds.request(1, "annotation_created")
     store.rounds.retry(number, "Label Studio is away", 0.0)
     assert get(store, second).reason == ASKED_FOR
+    store.rounds.request(1, "deep learner trained")
+    assert get(store, second).reason == ASKED_FOR
 
 
 def test_a_cancelled_round_is_gone(store: Store) -> None:
@@ -227,3 +231,44 @@ def test_a_round_that_two_processes_recover_is_queued_once(store: Store) -> None
     store.rounds.retry(number, "died", 0.0)
     store.rounds.retry(number, "died", 0.0)
     assert get(store, number).state == "queued"
+
+
+def test_a_round_that_another_server_takes_first_is_not_claimed(store: Store) -> None:
+    number = store.rounds.request(1, "a")
+    engine = store._database._readers
+
+    def take(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        """What a database without SQLite's one lock lets happen between the two statements of a claim."""
+        if statement.startswith("UPDATE rounds"):
+            cursor.execute("UPDATE rounds SET state = 'running', worker = 'elsewhere:1:abc', attempts = 1")
+
+    event.listen(engine, "before_cursor_execute", take)
+    assert store.rounds.claim() is None
+    event.remove(engine, "before_cursor_execute", take)
+    assert get(store, number).attempts == 1
+
+
+@pytest.fixture
+def lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> Round:
+    """A round that was taken here, counted as lost, and is run by another server now."""
+    store.rounds.request(1, "a")
+    store.rounds.claim()
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_MARK", "another")
+        assert store.rounds.recover() == 1
+        taken = store.rounds.claim()
+    assert taken is not None
+    return taken
+
+
+def test_who_has_lost_a_round_does_not_end_it(store: Store, lost: Round) -> None:
+    store.rounds.finish(lost.id, "failed", "late")
+    store.rounds.retry(lost.id, "late", 0.0)
+    store.rounds.beat(lost.id, "late", 1.0)
+    assert get(store, lost.id) == lost
+
+
+def test_a_round_that_another_server_has_recovered_and_taken_is_left_alone(store: Store, lost: Round) -> None:
+    store.rounds.retry(lost.id, "died", 0.0, worker=database.worker_name())
+    store.rounds.finish(lost.id, "failed", "died", worker=database.worker_name())
+    assert get(store, lost.id) == lost

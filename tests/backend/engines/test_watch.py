@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from backend.engines import local
+from backend.engines import deep, local, process
+from backend.engines.deep import DeepProcess
 from backend.engines.local import LocalEngine
+from backend.round_queue import DEEP, INSTANT, Kind
 from backend.settings import Settings
 from backend.store import Store
 
@@ -62,3 +66,41 @@ def test_the_watch_outlives_a_failed_start_and_ends_with_the_engine(
     engine.stop()
     assert not watcher.is_alive()
     store.close()
+
+
+def test_a_deep_process_that_dies_at_once_is_started_less_and_less_often(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deep, "LOOK_SECONDS", 0.01)
+    store = Store(settings.store_url)
+    store.rounds.request(1, "test", kind=DEEP)
+    times: list[float] = []
+    enough = threading.Event()
+
+    def spawn(*_: Any) -> Any:
+        times.append(time.monotonic())
+        if len(times) == 6:
+            enough.set()
+        if len(times) == 2:
+            raise OSError("no memory")
+        return Process(alive=False)
+
+    monkeypatch.setattr(deep, "spawn", spawn)
+    watched = DeepProcess(settings, store)
+    watched.start()
+    assert enough.wait(20), "but it is tried again"
+    watched.stop()
+    store.close()
+    assert times[5] - times[4] >= 0.16
+
+
+@pytest.mark.parametrize("kind", [INSTANT, DEEP])
+def test_a_training_process_gives_way_to_clicks_from_its_first_import_on(
+    settings: Settings, kind: Kind
+) -> None:
+    started = process.spawn(settings, kind)
+    try:
+        expected = min(19, os.getpriority(os.PRIO_PROCESS, 0) + process.NICENESS[kind])
+        assert os.getpriority(os.PRIO_PROCESS, started.pid) == expected
+    finally:
+        process.end(started)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.learning.budgets import LEAST, MOST, RunningMean, allocate, get_over, share
+from backend.learning.budgets import LEAST, MOST, allocate, get_over, mean_uncertainty, share
 
 pytestmark = pytest.mark.unit
 
@@ -46,13 +46,10 @@ def test_a_task_gets_its_share_of_what_was_seen_so_far() -> None:
     assert share(4, 0.9, 0.2, most=6) == 6
 
 
-def test_the_running_mean() -> None:
-    mean = RunningMean()
-    assert mean.value is None
-    mean.add([0.2, 0.4])
-    mean.add([])
-    mean.add([0.9])
-    assert mean.value == pytest.approx(0.5)
+def test_the_mean_uncertainty_of_the_tasks_that_a_learner_has_seen() -> None:
+    assert mean_uncertainty([]) is None
+    assert mean_uncertainty([0.0, 0.0]) is None
+    assert mean_uncertainty([0.0, 0.8, 0.6, 0.1]) == pytest.approx(0.5)
 
 
 def test_unknown_budgets() -> None:

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from backend.engines.worker import Worker
-from backend.learning.deep_candidates import Candidates
+from backend.errors import StudioUnavailable
+from backend.learning.deep import Deep
+from backend.learning.deep_candidates import MOST_TRIES, Candidates
 from backend.learning.deep_training import TRAINED
-from backend.learning.gate import is_deep
+from backend.learning.gate import Gate, Guesses, is_deep
+from backend.learning.pushing import Pusher
 from backend.round_queue import ASKED_FOR, DEEP, Round
 from backend.settings import Settings
 from backend.store import Store, Version
@@ -54,6 +57,17 @@ class Project:
         assert done is not None
         assert done.state == "done", done.message
         return done
+
+    def try_round(self) -> Round:
+        """Run the queued round now, or one more, however it ends."""
+        self.store.rounds.request(self.id, "labels")
+        ended = self._instant.run_one()
+        assert ended is not None
+        return ended
+
+    def train_after_round(self) -> None:
+        self.round()
+        assert self.train() is not None
 
     def train(self) -> Round | None:
         return self._trainer.run_one()
@@ -352,3 +366,104 @@ def test_without_held_out_labels_the_newest_is_published(
     project.label(10)
     project.round()
     assert not is_deep(project.live)
+
+
+def failing(problem: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise problem
+
+    return fail
+
+
+def test_a_candidate_that_cannot_be_judged_is_dropped_and_the_round_goes_on(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Deep, "_decide", failing(RuntimeError("CUDA out of memory")))
+        project.label(20)
+        project.round()
+    assert project.live.labels == 100, "the instant learner knows the new labels"
+    assert "CUDA out of memory" in caplog.text
+    assert Candidates(project.settings.candidates_folder).newest(project.id) is None
+
+
+def test_a_candidate_waits_while_label_studio_is_away(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Gate, "measure", failing(StudioUnavailable("away")))
+        for _ in range(MOST_TRIES + 1):
+            done = project.try_round()
+            assert done.state == "queued"
+    project.try_round()
+    assert is_deep(project.live)
+
+
+def test_a_candidate_that_kills_the_process_is_dropped(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Gate, "measure", failing(SystemExit(1)))
+        for _ in range(MOST_TRIES):
+            with pytest.raises(SystemExit):
+                project.try_round()
+        assert project.try_round().state == "done"
+    assert Candidates(project.settings.candidates_folder).newest(project.id) is None
+
+
+@pytest.mark.parametrize("problem", [StudioUnavailable("away"), RuntimeError("CUDA out of memory")])
+def test_a_training_is_kept_when_its_guesses_fail(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    project.label(80)
+    project.round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Guesses, "at", failing(problem))
+        trained = project.train()
+    assert trained is not None
+    assert trained.state == "done", trained.message
+    project.waiting_round()
+    assert is_deep(project.live)
+
+
+def test_a_round_that_is_tried_again_asks_for_one_training(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(10)
+    with monkeypatch.context() as patched:
+        patched.setattr(Pusher, "push", failing(StudioUnavailable("away")))
+        project.store.rounds.request(project.id, ASKED_FOR)
+        assert project.try_round().state == "queued"
+        assert project.train() is not None
+    assert project.try_round().state == "done"
+    assert not project.is_asked_for()
+    project.round(ASKED_FOR)
+    assert project.is_asked_for(), "a person may ask again"
+
+
+def test_a_changed_config_does_not_throw_a_better_deep_version_out(
+    project: Project, fake: FakeLabelStudio, instant: Behaviour, deep: Behaviour
+) -> None:
+    instant.right = 0.7
+    project.label(80)
+    project.train_after_round()
+    project.waiting_round()
+    first = project.live
+    assert is_deep(first)
+    fake.projects[project.id]["label_config"] = render("pixel", CLASSES, output="polygon")
+    assert "not published" in project.round().message
+    second = project.live
+    assert second.name != first.name, "all is pushed anew"
+    assert (second.learner, second.labels, is_deep(second)) == (first.learner, first.labels, True)
+    fits = len(instant.warm_starts)
+    project.round()
+    assert (project.live, len(instant.warm_starts)) == (second, fits)
+    project.label(20)
+    assert "not published" in project.round().message
+    assert project.live == second

@@ -45,6 +45,12 @@ class Loop:
         return self.runner.run(project, reason, lambda _stage, _share: None, superseded)
 
 
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project has six tasks; with the usual turn no round would ever give way."""
+    monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 2)
+
+
 @pytest.fixture
 def loop(settings: Settings) -> Iterator[Loop]:
     made = Loop(settings)
@@ -215,6 +221,21 @@ def test_a_newer_round_interrupts_the_pushing_and_finishes_it(
     assert sorted(p["task"] for p in fake.predictions.values()) == tasks, "each task once"
 
 
+def test_a_version_that_is_complete_stays_until_the_next_is(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, tasks = pixel_project
+    monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 1)
+    old = loop.run(project).version
+    fake.annotate(tasks[0], answers(1))
+    for reason in ("labels", "rest of the queue"):
+        new = loop.run(project, reason, superseded=lambda: True)
+        assert not new.complete
+        assert set(fake._versions(project)) == {old, new.version}
+    loop.run(project)
+    assert set(fake._versions(project)) == {new.version}
+
+
 def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
     loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,12 +269,12 @@ def test_a_submit_interrupts_a_chunk_and_what_was_scored_is_delivered(
     loop = Loop(make_settings(first_push=1, push_chunk=32))
     calls = 0
 
-    def at_the_fifth_call() -> bool:
+    def at_the_sixth_call() -> bool:
         nonlocal calls
         calls += 1
-        return calls >= 5
+        return calls >= 6
 
-    outcome = loop.run(project, superseded=at_the_fifth_call)
+    outcome = loop.run(project, superseded=at_the_sixth_call)
     assert not outcome.complete
     assert len(fake.predictions) == 1 + 1 + 2 + 1, "three whole chunks, and the first task of the fourth"
     loop.run(project)
