@@ -11,7 +11,7 @@ from typing import Any
 from model_zoo.errors import UnknownModel
 from model_zoo.segmenters import gpcis
 from model_zoo.segmenters.base import Segmenter
-from model_zoo.segmenters.clicknet import ClickNetSegmenter
+from model_zoo.segmenters.clicknet import MIS_PARAMETERS, ClickNetSegmenter
 from model_zoo.segmenters.clicknet_weights import (
     CLICKNET,
     CLICKNET_MIS,
@@ -59,9 +59,14 @@ def _packaged_gpcis() -> GpcisNetwork:
 
 TRAINABLE = {
     spec.name: Trainable(
-        new_clicknet, partial(load_clicknet, spec), read_clicknet, save_clicknet, ClickNetSegmenter, True
+        new_clicknet,
+        partial(load_clicknet, spec),
+        read_clicknet,
+        save_clicknet,
+        partial(ClickNetSegmenter, parameters=parameters),
+        True,
     )
-    for spec in (CLICKNET, CLICKNET_MIS)
+    for spec, parameters in ((CLICKNET, None), (CLICKNET_MIS, MIS_PARAMETERS))
 } | {
     "gpcis-resnet50": Trainable(_new_gpcis, _packaged_gpcis, read_gpcis, save_gpcis, gpcis.Gpcis, False),
 }
