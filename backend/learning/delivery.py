@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from backend.errors import StudioRefused
-from backend.learning.versions import is_ours
+from backend.learning.versions import is_ours, version_number
 from backend.store import Parcel, Store
 from backend.studio import Studio
 
 LOG = logging.getLogger(__name__)
 SAMPLING = "Uncertainty sampling"
+STILL_OPEN = 5
+"""Versions before the live one whose predictions stay. Whoever has opened a task with one of them cannot submit it any
+more once the prediction is deleted: Label Studio 1.23 answers 400, "parent_prediction does not exist"."""
 TOO_LARGE = 413
 """Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
@@ -45,11 +48,12 @@ class Delivery:
         """Make Label Studio serve this version's predictions, least certain task first."""
         self._studio.update_project(self._project, model_version=version, sampling=SAMPLING)
 
-    def remove_versions_except(self, *kept: str) -> None:
-        """Delete our superseded predictions; those of other tools are not touched."""
-        for name in self._studio.model_versions(self._project):
-            if is_ours(name, self._project) and name not in kept:
-                self._studio.delete_model_version(self._project, name)
+    def remove_superseded(self, live: str) -> None:
+        """Delete our predictions of all versions but the live one and the newest before it (``STILL_OPEN``)."""
+        ours = [n for n in self._studio.model_versions(self._project) if is_ours(n, self._project)]
+        before = sorted((name for name in ours if name != live), key=version_number, reverse=True)
+        for name in before[STILL_OPEN:]:
+            self._studio.delete_model_version(self._project, name)
 
     def _deliver(self, parcel: Parcel) -> None:
         predictions = parcel.predictions

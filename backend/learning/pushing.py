@@ -123,7 +123,7 @@ class Pusher:
                 return Pushed(f"{turn.pushed} waiting tasks pushed, then others came first", False)
         self._in_vain.pop(queue.project, None)
         if present:
-            delivery.remove_versions_except(queue.version)
+            delivery.remove_superseded(queue.version)
         return Pushed(
             f"{turn.pushed} waiting tasks pushed" if turn.tried else "all waiting tasks were up to date", True
         )

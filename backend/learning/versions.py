@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -32,6 +33,12 @@ def version_name(project: int, number: int, digest: str) -> str:
 def is_ours(model_version: str, project: int) -> bool:
     """True for names that `version_name` makes for this project."""
     return model_version.startswith(f"{PREFIX}-{project}-v")
+
+
+def version_number(model_version: str) -> int:
+    """Of a name that `version_name` made; -1 for any other."""
+    found = re.fullmatch(rf"{PREFIX}-\d+-v(\d+)-.*", model_version)
+    return int(found[1]) if found else -1
 
 
 class Versions:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backend.errors import StudioRefused, StudioUnavailable
-from backend.learning.delivery import Delivery
+from backend.learning.delivery import STILL_OPEN, Delivery
 from backend.services import open_studio
 from backend.settings import Settings
 from backend.store import Store
@@ -111,7 +111,10 @@ def test_a_refused_token_keeps_the_parcel(
 
 
 def test_only_our_own_superseded_versions_are_removed(
-    delivery: Delivery, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+    delivery: Delivery,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project, tasks = pixel_project
     names = [
@@ -128,8 +131,27 @@ def test_only_our_own_superseded_versions_are_removed(
             "project": project,
             "model_version": name,
         }
-    delivery.remove_versions_except(names[1])
+    monkeypatch.setattr("backend.learning.delivery.STILL_OPEN", 0)
+    delivery.remove_superseded(names[1])
     assert set(fake._versions(project)) == {names[1], "another tool", "clickpick-99-v1-x"}
+
+
+def test_tasks_that_are_open_keep_the_predictions_they_were_opened_with(
+    delivery: Delivery, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    """By the number of the version, not by the order of their names."""
+    project, tasks = pixel_project
+    names = [f"clickpick-{project}-v{number}-abcdef" for number in range(4, 13)]
+    for name in names:
+        number = fake.new_id()
+        fake.predictions[number] = {
+            **prediction(tasks[0]),
+            "id": number,
+            "project": project,
+            "model_version": name,
+        }
+    delivery.remove_superseded(names[-1])
+    assert set(fake._versions(project)) == set(names[-1 - STILL_OPEN :])
 
 
 def test_a_proxy_that_takes_only_small_requests_gets_small_ones(

@@ -47,8 +47,9 @@ class Loop:
 
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project has six tasks; with the usual turn no round would ever give way."""
+    """The project has six tasks; with the usual turn no round would ever give way. Nobody has a task open."""
     monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 2)
+    monkeypatch.setattr("backend.learning.delivery.STILL_OPEN", 0)
 
 
 @pytest.fixture

@@ -145,7 +145,10 @@ def test_pixels_are_those_of_the_whole_image(learner: Learner) -> None:
     found = learner.predict_pixels(asked)
     assert found.shape == (60, len(CLASSES) + 1)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, learner.predict_proba(image)[:, rows, cols].T, atol=0.01)
+    dense = learner.predict_proba(image)[:, rows, cols].T
+    # A probe's dense answer interpolates logits between the cells of a grid, the other one features.
+    assert np.abs(found - dense).mean() < 0.005
+    np.testing.assert_allclose(found, dense, atol=0.2)
 
 
 def test_preparing_changes_nothing(name: str, learner: Learner) -> None:
