@@ -51,7 +51,12 @@ class Api:
         return list(self.call("GET", f"/api/tasks/{task}/annotations/"))
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
-        return list(self.call("GET", "/api/predictions/", params={"task": task}))
+        """Those of the version that the project serves; older ones stay for whoever has the task open."""
+        found = list(self.call("GET", "/api/predictions/", params={"task": task}))
+        served = {
+            project: self.project(project)["model_version"] for project in {p["project"] for p in found}
+        }
+        return [p for p in found if p["model_version"] == served[p["project"]]]
 
     def project(self, project: int) -> dict[str, Any]:
         return dict(self.call("GET", f"/api/projects/{project}"))
