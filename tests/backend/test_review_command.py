@@ -61,6 +61,7 @@ def shown(fake: FakeLabelStudio, project: int) -> list[int] | None:
     return [task["id"] for task in listed["tasks"]]
 
 
+@pytest.mark.timeout(900)
 def test_one_view_follows_what_is_suspicious(
     run: Run, fake: FakeLabelStudio, labelled: tuple[int, list[int]], tmp_path: Path
 ) -> None:
