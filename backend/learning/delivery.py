@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,9 @@ from backend.studio import Studio
 
 LOG = logging.getLogger(__name__)
 SAMPLING = "Uncertainty sampling"
-STILL_OPEN = 5
-"""Versions before the live one whose predictions stay. Whoever has opened a task with one of them cannot submit it any
-more once the prediction is deleted: Label Studio 1.23 answers 400, "parent_prediction does not exist"."""
+OPEN_SECONDS = 900.0
+"""A superseded version's predictions stay so long: whoever has opened a task with one of them cannot submit it any more
+once the prediction is deleted. Label Studio 1.23 then answers 400, parent_prediction "object does not exist"."""
 TOO_LARGE = 413
 """Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
@@ -49,11 +50,17 @@ class Delivery:
         self._studio.update_project(self._project, model_version=version, sampling=SAMPLING)
 
     def remove_superseded(self, live: str) -> None:
-        """Delete our predictions of all versions but the live one and the newest before it (``STILL_OPEN``)."""
-        ours = [n for n in self._studio.model_versions(self._project) if is_ours(n, self._project)]
-        before = sorted((name for name in ours if name != live), key=version_number, reverse=True)
-        for name in before[STILL_OPEN:]:
-            self._studio.delete_model_version(self._project, name)
+        """Delete our predictions of versions that another one took the place of OPEN_SECONDS ago or earlier."""
+        until = time.time() - OPEN_SECONDS
+        replacing = [
+            version.number
+            for version in self._store.versions(self._project)
+            if version.created <= until and "aside" not in version.metrics
+        ]
+        for name in self._studio.model_versions(self._project):
+            replaced = any(number > version_number(name) for number in replacing)
+            if is_ours(name, self._project) and name != live and replaced:
+                self._studio.delete_model_version(self._project, name)
 
     def _deliver(self, parcel: Parcel) -> None:
         predictions = parcel.predictions

@@ -1,4 +1,4 @@
-"""Filters of the Data Manager, as the fake Label Studio needs them."""
+"""Filters and the order of the Data Manager, as the fake Label Studio needs them."""
 
 from __future__ import annotations
 
@@ -14,3 +14,15 @@ def passes(row: dict[str, Any], filters: dict[str, Any]) -> bool:
         for item in filters.get("items", [])
     ]
     return not passed or (any(passed) if filters["conjunction"] == "or" else all(passed))
+
+
+def mean_score(row: dict[str, Any], version: str) -> float | None:
+    """Mean score of a task's predictions of the version that its project serves."""
+    scores = [p["score"] for p in row["predictions"] if p["model_version"] == version]
+    return sum(scores) / len(scores) if scores else None
+
+
+def by_score(row: dict[str, Any], version: str) -> tuple[bool, float]:
+    """Sorts tasks by that score, those without one last."""
+    score = mean_score(row, version)
+    return score is None, score or 0.0

@@ -19,7 +19,7 @@ from typing import Any
 
 from label_studio_sdk.label_interface import LabelInterface
 
-from tests.fakes.filters import passes
+from tests.fakes.filters import by_score, mean_score, passes
 from tests.fakes.http_server import Answer, Call, Refusal, serve
 
 LEGACY_TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -274,31 +274,23 @@ class FakeLabelStudio:
         rows = [row for row in rows if passes(row, asked.get("filters") or {})]
         rows.sort(key=lambda row: row["id"])
         if asked.get("ordering") == ["tasks:predictions_score"]:
-            scores = {row["id"]: self._score(row) for row in rows}
-            rows.sort(key=lambda row: (scores[row["id"]] is None, scores[row["id"]]))
+            rows.sort(key=lambda row: by_score(row, self.projects[row["project"]]["model_version"]))
         size = min(int(query.get("page_size", 100)), self.page_cap)
         start = (int(query.get("page", 1)) - 1) * size
         page = rows[start : start + size]
         if len(page) >= 1000:
-            raise Refusal(
-                500, "Expression tree is too large (maximum depth 1000)"
-            )  # the real one's, on SQLite
+            raise Refusal(500, "Expression tree is too large (maximum depth 1000)")  # as on SQLite
         return {"total": len(rows), "tasks": [self._listed(row, query) for row in page]}
 
     def _listed(self, row: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         if query.get("fields") == "all":
-            row = {**row, "predictions_score": self._score(row)}
+            served = self.projects[row["project"]]["model_version"]
+            row = {**row, "predictions_score": mean_score(row, served)}
         else:
             row = {key: value for key, value in row.items() if key not in ("annotations", "predictions")}
         include = query.get("include", "").split(",") if query.get("include") else list(row)
         omit = query.get("omit", "").split(",")
         return {key: value for key, value in row.items() if key in include and key not in omit}
-
-    def _score(self, row: dict[str, Any]) -> float | None:
-        """Mean score of a task's predictions of the version that its project serves."""
-        version = self.projects[row["project"]]["model_version"]
-        scores = [p["score"] for p in row["predictions"] if p["model_version"] == version]
-        return sum(scores) / len(scores) if scores else None
 
     def _view(self, call: Call, rest: list[str]) -> Any:
         if call.method == "GET":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 
 from backend.errors import StudioRefused, StudioUnavailable
-from backend.learning.delivery import STILL_OPEN, Delivery
+from backend.learning.delivery import OPEN_SECONDS, Delivery
 from backend.services import open_studio
 from backend.settings import Settings
-from backend.store import Store
+from backend.store import Store, Version
 from tests.backend.conftest import answer
 from tests.fakes.http_server import Refusal
 from tests.fakes.label_studio import FakeLabelStudio
@@ -110,48 +111,58 @@ def test_a_refused_token_keeps_the_parcel(
     assert len(store.parcels(project)) == 1
 
 
-def test_only_our_own_superseded_versions_are_removed(
-    delivery: Delivery,
-    fake: FakeLabelStudio,
-    pixel_project: tuple[int, list[int]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    project, tasks = pixel_project
-    names = [
-        f"clickpick-{project}-v1-aaaaaa",
-        f"clickpick-{project}-v2-bbbbbb",
-        "another tool",
-        "clickpick-99-v1-x",
-    ]
+def predicted(fake: FakeLabelStudio, project: int, task: int, *names: str) -> None:
+    """One prediction of each version."""
     for name in names:
         number = fake.new_id()
-        fake.predictions[number] = {
-            **prediction(tasks[0]),
-            "id": number,
-            "project": project,
-            "model_version": name,
-        }
-    monkeypatch.setattr("backend.learning.delivery.STILL_OPEN", 0)
-    delivery.remove_superseded(names[1])
-    assert set(fake._versions(project)) == {names[1], "another tool", "clickpick-99-v1-x"}
+        row = {**prediction(task), "id": number, "project": project, "model_version": name}
+        fake.predictions[number] = row
+
+
+def published(store: Store, project: int, number: int, age: float, **metrics: str) -> str:
+    """The name of a version that was made so many seconds ago."""
+    name = f"clickpick-{project}-v{number}-abcdef"
+    store.remember_project(project, "config")
+    store.publish(
+        Version(
+            project=project,
+            number=number,
+            name=name,
+            folder=name,
+            learner="probe-lite0",
+            classes=("sky", "grass"),
+            digest="",
+            labels=1,
+            metrics=metrics,
+            created=time.time() - age,
+        )
+    )
+    return name
+
+
+def test_only_our_own_superseded_versions_are_removed(
+    delivery: Delivery, store: Store, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    names = [f"clickpick-{project}-v1-aaaaaa", "another tool", "clickpick-99-v1-x"]
+    live = published(store, project, 2, OPEN_SECONDS + 1)
+    predicted(fake, project, tasks[0], *names, live)
+    delivery.remove_superseded(live)
+    assert set(fake._versions(project)) == {live, *names[1:]}
 
 
 def test_tasks_that_are_open_keep_the_predictions_they_were_opened_with(
-    delivery: Delivery, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+    delivery: Delivery, store: Store, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
 ) -> None:
-    """By the number of the version, not by the order of their names."""
+    """What counts is how long ago a version was replaced, not how old it is; one kept aside replaces nothing."""
     project, tasks = pixel_project
-    names = [f"clickpick-{project}-v{number}-abcdef" for number in range(4, 13)]
-    for name in names:
-        number = fake.new_id()
-        fake.predictions[number] = {
-            **prediction(tasks[0]),
-            "id": number,
-            "project": project,
-            "model_version": name,
-        }
-    delivery.remove_superseded(names[-1])
-    assert set(fake._versions(project)) == set(names[-1 - STILL_OPEN :])
+    day = 86_400.0
+    first, second = published(store, project, 8, 2 * day), published(store, project, 9, day)
+    aside = published(store, project, 10, 0.9 * day, aside="worse")
+    live = published(store, project, 11, OPEN_SECONDS - 60)
+    predicted(fake, project, tasks[0], first, second, aside, live)
+    delivery.remove_superseded(live)
+    assert set(fake._versions(project)) == {second, aside, live}
 
 
 def test_a_proxy_that_takes_only_small_requests_gets_small_ones(

@@ -1,62 +1,21 @@
-"""A round from labels to pushed predictions, against the fake Label Studio with the real learner."""
+"""A round from labels to a version and its queries, against the fake Label Studio with the real learner."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from backend.errors import StudioUnavailable
-from backend.learning.rounds import Outcome, RoundRunner
-from backend.learning.versions import Versions
 from backend.round_queue import ASKED_FOR
-from backend.services import open_images, open_studio
 from backend.settings import Settings
-from backend.store import Store
 from label_config import render
 from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answer, answers, jpeg
-from tests.fakes.http_server import Refusal
+from tests.backend.learning.loop import Loop
 from tests.fakes.label_studio import FakeLabelStudio
 
-pytestmark = pytest.mark.unit
-
-
-class Loop:
-    """The parts of a training process around one store."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.store = Store(settings.store_url)
-        self._studio = open_studio(settings)
-        self._images = open_images(settings, self._studio)
-        versions = Versions(self.store, settings.versions_folder)
-        self.runner = RoundRunner(settings, self.store, self._studio, self._images, versions)
-
-    def close(self) -> None:
-        self._images.close()
-        self._studio.close()
-        self.store.close()
-
-    def run(
-        self, project: int, reason: str = "labels", superseded: Callable[[], bool] = lambda: False
-    ) -> Outcome:
-        return self.runner.run(project, reason, lambda _stage, _share: None, superseded)
-
-
-@pytest.fixture(autouse=True)
-def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project has six tasks; with the usual turn no round would ever give way. Nobody has a task open."""
-    monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 2)
-    monkeypatch.setattr("backend.learning.delivery.STILL_OPEN", 0)
-
-
-@pytest.fixture
-def loop(settings: Settings) -> Iterator[Loop]:
-    made = Loop(settings)
-    yield made
-    made.close()
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("short_turns")]
 
 
 def queries_of(prediction: dict[str, Any]) -> list[dict[str, Any]]:
@@ -210,101 +169,6 @@ def test_a_missing_image_costs_its_own_task_only(
     assert sorted(p["task"] for p in fake.predictions.values()) == [tasks[3], tasks[5]]
 
 
-def test_a_newer_round_interrupts_the_pushing_and_finishes_it(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
-) -> None:
-    project, tasks = pixel_project
-    outcome = loop.run(project, superseded=lambda: True)
-    assert not outcome.complete
-    assert len(fake.predictions) == 2, "the first tasks of the queue are pushed in any case"
-    assert fake.projects[project]["model_version"] == outcome.version
-    loop.run(project)
-    assert sorted(p["task"] for p in fake.predictions.values()) == tasks, "each task once"
-
-
-def test_a_version_that_is_complete_stays_until_the_next_is(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project, tasks = pixel_project
-    monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 1)
-    old = loop.run(project).version
-    fake.annotate(tasks[0], answers(1))
-    for reason in ("labels", "rest of the queue"):
-        new = loop.run(project, reason, superseded=lambda: True)
-        assert not new.complete
-        assert set(fake._versions(project)) == {old, new.version}
-    loop.run(project)
-    assert set(fake._versions(project)) == {new.version}
-
-
-def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project, tasks = pixel_project
-    loop.run(project)
-    for prediction in fake.predictions.values():
-        prediction["score"] = 0.9 - 0.1 * tasks.index(prediction["task"])
-    fake.annotate(tasks[5], answers(1))
-
-    def fail(*_: object) -> None:
-        raise StudioUnavailable("the queue is too long today")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("backend.studio.Studio.tasks", fail)
-        with pytest.raises(StudioUnavailable):
-            loop.run(project)
-    live = loop.store.live_version(project)
-    assert live is not None
-    assert fake.projects[project]["model_version"] == live.name
-    first = [p["task"] for p in fake.predictions.values() if p["model_version"] == live.name]
-    assert first == [tasks[4], tasks[3]]
-    loop.run(project)
-    order = [p["task"] for p in fake.predictions.values() if p["model_version"] == live.name]
-    assert sorted(order) == tasks[:5], "each task once"
-
-
-def test_a_submit_interrupts_a_chunk_and_what_was_scored_is_delivered(
-    fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], make_settings: Callable[..., Settings]
-) -> None:
-    project, tasks = pixel_project
-    loop = Loop(make_settings(first_push=1, push_chunk=32))
-    calls = 0
-
-    def at_the_sixth_call() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls >= 6
-
-    outcome = loop.run(project, superseded=at_the_sixth_call)
-    assert not outcome.complete
-    assert len(fake.predictions) == 1 + 1 + 2 + 1, "three whole chunks, and the first task of the fourth"
-    loop.run(project)
-    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
-    loop.close()
-
-
-def test_label_studio_away_leaves_the_predictions_in_the_outbox_and_nothing_twice(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project, tasks = pixel_project
-    real = fake._import_predictions
-
-    def store_and_break(*arguments: Any) -> Any:
-        real(*arguments)
-        fake.broken = 503
-        raise Refusal(503, "stored, but the answer is lost")
-
-    monkeypatch.setattr(fake, "_import_predictions", store_and_break)
-    with pytest.raises(StudioUnavailable):
-        loop.run(project)
-    assert len(loop.store.parcels(project)) == 1
-    monkeypatch.setattr(fake, "_import_predictions", real)
-    fake.broken = 0
-    loop.run(project)
-    assert loop.store.parcels(project) == []
-    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
-
-
 def test_a_project_deleted_in_the_middle_ends_the_round_quietly(
     loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
 ) -> None:
@@ -317,20 +181,6 @@ def test_a_project_deleted_in_the_middle_ends_the_round_quietly(
     outcome = loop.run(project, superseded=delete)
     assert "does not exist" in outcome.message
     assert loop.store.projects() == []
-
-
-def test_a_task_deleted_in_the_middle_does_not_hold_up_the_others(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
-) -> None:
-    project, tasks = pixel_project
-
-    def delete() -> bool:
-        fake.tasks.pop(tasks[-1], None)
-        return False
-
-    loop.run(project, superseded=delete)
-    assert sorted(p["task"] for p in fake.predictions.values()) == tasks[:-1]
-    assert loop.store.parcels(project) == []
 
 
 def test_a_click_project_has_nothing_to_learn(loop: Loop, fake: FakeLabelStudio) -> None:
@@ -380,22 +230,6 @@ def test_a_worse_learner_is_not_published(
     assert second.version == first.version
     assert "not published" in second.message
     loop.close()
-
-
-def test_label_studio_going_away_while_scoring_ends_the_round_instead_of_losing_queries(
-    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
-) -> None:
-    project, tasks = pixel_project
-
-    def go_away() -> bool:
-        fake.broken = 503
-        return False
-
-    with pytest.raises(StudioUnavailable):
-        loop.run(project, superseded=go_away)
-    fake.broken = 0
-    loop.run(project)
-    assert sorted(p["task"] for p in fake.predictions.values()) == tasks
 
 
 def test_a_changed_config_with_the_same_classes_is_pushed_anew(
