@@ -3,7 +3,7 @@
 The vector of a pixel is every pyramid level read bilinearly at the pixel's centre (Hariharan et al., CVPR 2015) and
 the two coarsest levels once more as means over a wide window. Means over the image would be learned by heart.
 A linear layer commutes with bilinear reading: ``projected`` applies it on each level's own grid first. Dense
-predictions are made on a grid of stride ``GRID_STRIDE`` and enlarged: on CamVid's validation images that costs
+predictions are made on a grid of stride ``GRID_STRIDE`` and enlarged: on 26 of CamVid's validation images that cost
 0.01 points of mIoU against the grid of stride 2, at a third of the time.
 """
 
@@ -150,7 +150,7 @@ def enlarge(grid: torch.Tensor, factors: tuple[float, float], size: tuple[int, i
 def _shrunk(level: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """A level (C, h, w) as means over the cells of a coarser grid, (C, *size); for half the size, bilinear reading."""
     window = -(-level.shape[1] // size[0]), -(-level.shape[2] // size[1])
-    means = nnf.avg_pool2d(level[None], window, ceil_mode=True, count_include_pad=False)[0]
+    means = nnf.avg_pool2d(level[None], window, ceil_mode=True)[0]
     return means[:, : size[0], : size[1]]
 
 

@@ -163,6 +163,10 @@ def test_tasks_that_are_open_keep_the_predictions_they_were_opened_with(
     predicted(fake, project, tasks[0], first, second, aside, live)
     delivery.remove_superseded(live)
     assert set(fake._versions(project)) == {second, aside, live}
+    fourth = published(store, project, 12, OPEN_SECONDS + 60)
+    predicted(fake, project, tasks[0], fourth)
+    delivery.remove_superseded(second)
+    assert set(fake._versions(project)) == {second, fourth}, "whichever is live stays"
 
 
 def test_a_proxy_that_takes_only_small_requests_gets_small_ones(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_zoo.errors import BadInput
-from model_zoo.learners.head import Head, fit_head
+from model_zoo.learners.head import HEADS, Head, _side_by_side, fit_head
 
 pytestmark = pytest.mark.unit
 
@@ -76,6 +76,17 @@ def test_features_that_never_vary_do_no_harm() -> None:
 def test_two_labels_are_enough() -> None:
     vectors, labels = blobs(1, 2)
     assert (predict(fit(vectors, labels, 2), vectors).argmax(dim=1) == labels).all()
+
+
+def test_heads_side_by_side_answer_with_the_mean_of_their_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = (HEADS, 12, 5), (HEADS, 1, 5), (HEADS, 5, 3), (HEADS, 1, 3)
+    layers = [torch.randn(shape, generator=generator) for shape in shapes]
+    vectors = torch.randn((20, 12), generator=generator)
+    hidden = torch.relu(vectors @ layers[0] + layers[1])
+    each = hidden @ layers[2] + layers[3]
+    wide = predict(Head(*_side_by_side(*layers)), vectors)
+    torch.testing.assert_close(wide, each.mean(dim=0).softmax(dim=1))
 
 
 def test_stochastic_outputs_differ_and_centre_on_the_plain_one() -> None:

@@ -8,8 +8,9 @@ import torch
 
 from model_zoo.errors import UnknownModel
 from model_zoo.prompt import Click, Prompt
-from model_zoo.registry import list_models, open_segmenter
+from model_zoo.registry import create_segmenter, list_models, open_segmenter
 from model_zoo.segmenters import gpcis
+from model_zoo.segmenters.clicknet import ClickNetSegmenter
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
 from model_zoo.segmenters.trainable import TRAINABLE, find_trainable
@@ -30,6 +31,15 @@ def test_what_can_be_trained_is_a_segmenter() -> None:
 def test_others_cannot_be_trained() -> None:
     with pytest.raises(UnknownModel, match="those that can are clicknet, clicknet-mis, gpcis-resnet50"):
         find_trainable("gp-lite0")
+
+
+@pytest.mark.parametrize("name", ["clicknet", "clicknet-mis"])
+def test_trained_weights_look_as_closely_as_shipped_ones(name: str) -> None:
+    trained = find_trainable(name).wrap(name, NETWORKS["clicknet"](), "digest", "cpu")
+    shipped = create_segmenter(name)
+    assert isinstance(trained, ClickNetSegmenter)
+    assert isinstance(shipped, ClickNetSegmenter)
+    assert trained.parameters == shipped.parameters
 
 
 @pytest.mark.parametrize("name", NETWORKS)
