@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 class View:
     """A region of the image as the network saw it, resized to (height, width).
 
-    pyramid: two entries, the region and its mirror image. grey: (height, width) uint8.
+    pyramid: one entry, or two with that of the mirror image. grey: (height, width) uint8.
     """
 
     region: Region

@@ -72,13 +72,23 @@ def test_the_first_click_uses_the_whole_image_and_later_ones_its_surroundings(sq
 
 def test_a_mirrored_photograph_gets_the_mirrored_answer() -> None:
     torch.manual_seed(1)
-    model = segmenter(ClickNetwork(SMALL))
+    network = ClickNetwork(SMALL)
+    model = ClickNetSegmenter("clicknet", network, "digest", parameters=replace(PARAMETERS, mirror=True))
     clicks = (Click(60.5, 40.5), Click(30.5, 100.5, positive=False))
     plain = model.decode(model.encode(IMAGE), Prompt(clicks))
     mirrored = tuple(replace(click, col=WIDTH - click.col) for click in clicks)
     turned = model.decode(model.encode(np.ascontiguousarray(IMAGE[:, ::-1])), Prompt(mirrored))
     assert plain.logits.std() > 1e-3
     np.testing.assert_allclose(turned.logits[:, ::-1], plain.logits, atol=2e-2 * np.abs(plain.logits).max())
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_every_view_is_seen_once_or_in_the_mirror_too(square: Square, mirror: bool) -> None:
+    parameters = replace(PARAMETERS, mirror=mirror)
+    model = ClickNetSegmenter("clicknet", square, "digest", parameters=parameters)
+    answer = model.decode(model.encode(IMAGE), Prompt((Click(60.5, 40.5),)))
+    assert [len(maps) for maps in square.maps] == [1 + mirror]
+    assert len(answer.state.view.pyramid.s4) == 1 + mirror
 
 
 def test_a_small_object_is_looked_at_closely_at_the_first_click(square: Square) -> None:
