@@ -141,6 +141,13 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
+def _import_early() -> None:
+    """torch imports its compiler with the first optimiser: seconds of a core that the first round need not wait for."""
+    from torch import optim, zeros  # noqa: PLC0415 - a process that is told to leave at once should not wait for it
+
+    optim.AdamW([zeros(1, requires_grad=True)])
+
+
 def main(kind: Kind) -> None:
     """Entry point of a training process."""
     settings = Settings()
@@ -148,6 +155,7 @@ def main(kind: Kind) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     share_cores()
+    _import_early()
     worker = Worker(settings, kind)
     if kind == DEEP:
         worker.run_until_idle(DEEP_IDLE_SECONDS)

@@ -107,18 +107,18 @@ def fit_head(
 
     Labels of at least two classes are needed. ``report`` is told the share done, in [0, 1].
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, dropout = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     mean, scale = vectors.mean(dim=0), _scale(vectors)
     vectors = (vectors - mean) / scale
     present, targets, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     layers = _initial(vectors.shape[1], len(present), generator)
     weights = _class_weights(counts)[targets]
     steps = min(max(EPOCHS * len(labels) // BATCH, MIN_STEPS), MAX_STEPS)
-    optimizer = torch.optim.AdamW(layers, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(layers, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     loss = torch.zeros(())
     for step, batch in enumerate(_batches(len(labels), steps, generator)):
-        logits = _forward(layers, vectors[batch], generator)
+        logits = _forward(layers, vectors[batch], dropout)
         truth = targets[batch].expand(HEADS, -1)
         losses = nnf.cross_entropy(logits.mT, truth, reduction="none").mean(dim=0)
         loss = (losses * weights[batch]).sum() / weights[batch].sum()
@@ -128,9 +128,10 @@ def fit_head(
         schedule.step()
         if step % REPORTS_EVERY == 0:
             report(step / steps)
-    weight1, bias1, weight2, bias2 = _side_by_side(*(layer.detach() for layer in layers))
+    weight1, bias1, weight2, bias2 = (layer.detach() for layer in layers)
     folded = weight1 / scale[:, None]
-    head = Head(folded, bias1 - mean @ folded, *_for_all_classes(weight2, bias2, present, classes))
+    second = _for_all_classes(*_averaged(weight2, bias2), present, classes)
+    head = Head(folded, bias1 - mean @ folded, *second)
     return head, float(loss.detach())
 
 
@@ -141,35 +142,35 @@ def _scale(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _initial(inputs: int, classes: int, generator: torch.Generator) -> list[torch.Tensor]:
-    weight1 = torch.randn((HEADS, inputs, HIDDEN), generator=generator) * (2 / inputs) ** 0.5
+    """weight1 (D, HEADS * HIDDEN), one head beside the other; weight2 (HEADS, HIDDEN, C); biases (HEADS * HIDDEN,) and
+    (HEADS, 1, C)."""
+    weight1 = torch.randn((inputs, HEADS * HIDDEN), generator=generator) * (2 / inputs) ** 0.5
     weight2 = torch.randn((HEADS, HIDDEN, classes), generator=generator) * (1 / HIDDEN) ** 0.5
-    biases = torch.zeros((HEADS, 1, HIDDEN)), torch.zeros((HEADS, 1, classes))
+    biases = torch.zeros(HEADS * HIDDEN), torch.zeros((HEADS, 1, classes))
     return [part.requires_grad_() for part in (weight1, biases[0], weight2, biases[1])]
 
 
-def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, dropout: np.random.Generator) -> torch.Tensor:
     """Logits (HEADS, n, C) of a batch of vectors (n, D). A step drops the same features of all of them.
 
     A mask of its own for each vector is no better (58.8 against 58.7 mIoU on CamVid) and took 1.6 times as long.
     """
     weight1, bias1, weight2, bias2 = layers
-    seen = vectors * _mask((vectors.shape[1],), INPUT_DROPOUT, generator)
-    hidden = torch.relu(torch.baddbmm(bias1, seen.expand(HEADS, -1, -1), weight1))
-    hidden = hidden * _mask(hidden.shape, HIDDEN_DROPOUT, generator)
-    return torch.baddbmm(bias2, hidden, weight2)
+    seen = vectors * _mask((vectors.shape[1],), INPUT_DROPOUT, dropout)
+    hidden = torch.relu(torch.addmm(bias1, seen, weight1))
+    hidden = hidden * _mask(tuple(hidden.shape), HIDDEN_DROPOUT, dropout)
+    return torch.baddbmm(bias2, hidden.reshape(-1, HEADS, HIDDEN).transpose(0, 1), weight2)
 
 
-def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator) -> torch.Tensor:
-    """0 for what is dropped, and for the rest what keeps the mean at 1."""
-    return torch.empty(shape).bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
+def _mask(shape: tuple[int, ...], share: float, dropout: np.random.Generator) -> torch.Tensor:
+    """0 for the share that is dropped, and for the rest what keeps the mean at 1. NumPy draws faster than torch."""
+    kept = torch.from_numpy(dropout.random(shape, dtype=np.float32)) >= share
+    return kept.float() / (1 - share)
 
 
-def _side_by_side(
-    weight1: torch.Tensor, bias1: torch.Tensor, weight2: torch.Tensor, bias2: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The one perceptron whose logits are the mean of those of all heads."""
-    wide = weight1.permute(1, 0, 2).flatten(1)
-    return wide, bias1.flatten(), weight2.flatten(0, 1) / HEADS, bias2.mean(dim=0).flatten()
+def _averaged(weight2: torch.Tensor, bias2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The second layer of the one perceptron whose logits are the mean of those of all heads: (K, C) and (C,)."""
+    return weight2.flatten(0, 1) / HEADS, bias2.mean(dim=0).flatten()
 
 
 def _class_weights(counts: torch.Tensor) -> torch.Tensor:

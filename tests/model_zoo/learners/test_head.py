@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_zoo.errors import BadInput
-from model_zoo.learners.head import HEADS, Head, _side_by_side, fit_head
+from model_zoo.learners.head import HEADS, Head, _averaged, fit_head
 
 pytestmark = pytest.mark.unit
 
@@ -80,12 +80,12 @@ def test_two_labels_are_enough() -> None:
 
 def test_heads_side_by_side_answer_with_the_mean_of_their_logits() -> None:
     generator = torch.Generator().manual_seed(0)
-    shapes = (HEADS, 12, 5), (HEADS, 1, 5), (HEADS, 5, 3), (HEADS, 1, 3)
+    shapes = (12, HEADS * 5), (HEADS * 5,), (HEADS, 5, 3), (HEADS, 1, 3)
     layers = [torch.randn(shape, generator=generator) for shape in shapes]
     vectors = torch.randn((20, 12), generator=generator)
     hidden = torch.relu(vectors @ layers[0] + layers[1])
-    each = hidden @ layers[2] + layers[3]
-    wide = predict(Head(*_side_by_side(*layers)), vectors)
+    each = hidden.reshape(20, HEADS, 5).transpose(0, 1) @ layers[2] + layers[3]
+    wide = predict(Head(*layers[:2], *_averaged(*layers[2:])), vectors)
     torch.testing.assert_close(wide, each.mean(dim=0).softmax(dim=1))
 
 
