@@ -61,9 +61,9 @@ class Settings(BaseSettings):
         "entropy",
         "mc_dropout_soft",
         "mc_dropout_hard",
-    ] = "margin"
-    selection: Literal["top", "top5", "spread", "regions"] = "top5"
-    initial: Literal["random", "coverage"] = Field("random", description="queries before any version")
+    ] = "balanced_margin"
+    selection: Literal["top", "top5"] = "top5"
+    initial: Literal["random", "coverage"] = Field("coverage", description="queries before any version")
     budget: Literal["image", "queue"] = "image"
     queries_per_task: int = Field(10, ge=1, le=20)
     debounce_seconds: float = Field(2.0, ge=0)

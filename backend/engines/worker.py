@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ RECOVER_SECONDS = 5.0
 REST_SECONDS = 0.1
 """After a round that made way for others: late enough for those, soon enough for its own queue."""
 LONGEST_PAUSE = 300.0
+PREPARE_SECONDS = 10.0
+"""After the start; a server's first seconds belong to those who open it."""
 DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
@@ -61,13 +64,16 @@ class Worker:
 
     def run_forever(self) -> None:
         """Work until the process ends; what other processes left behind when they died is taken up too."""
-        recovered = -RECOVER_SECONDS
+        recovered, ready_at = -RECOVER_SECONDS, time.monotonic() + PREPARE_SECONDS
         while True:
             if time.monotonic() - recovered > RECOVER_SECONDS:
                 self._store.rounds.recover()
                 recovered = time.monotonic()
             if self.run_one() is None:
                 time.sleep(POLL_SECONDS)
+                if time.monotonic() > ready_at:
+                    ready_at = math.inf
+                    _import_compiler()
 
     def run_until_idle(self, patience: float) -> None:
         """Work until there has been nothing to do for so many seconds."""
@@ -141,9 +147,9 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
-def _import_early() -> None:
-    """torch imports its compiler with the first optimiser: seconds of a core that the first round need not wait for."""
-    from torch import optim, zeros  # noqa: PLC0415 - a process that is told to leave at once should not wait for it
+def _import_compiler() -> None:
+    """What torch imports with the first optimiser: seconds of a core that the first fit need not wait for."""
+    from torch import optim, zeros  # noqa: PLC0415 - not before it is time
 
     optim.AdamW([zeros(1, requires_grad=True)])
 
@@ -155,7 +161,6 @@ def main(kind: Kind) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     share_cores()
-    _import_early()
     worker = Worker(settings, kind)
     if kind == DEEP:
         worker.run_until_idle(DEEP_IDLE_SECONDS)

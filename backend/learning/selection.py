@@ -18,8 +18,6 @@ from backend.learning.acquisition import Scores, one_minus_margin, unknown_name
 from backend.learning.candidates import Excluded, Pixels, best, best_first, to_pixels
 from backend.learning.coverage import coverage
 from backend.learning.image_context import ImageContext
-from backend.learning.regions import regions
-from backend.learning.spread import spread
 
 TOP_SHARE = 0.05
 """Share of an image's pixels among which PixelPick draws its queries."""
@@ -70,8 +68,6 @@ def top5(
 SELECTIONS: Mapping[str, Selection] = {
     "top": top,
     "top5": top5,
-    "spread": spread,
-    "regions": regions,
     "coverage": coverage,
 }
 

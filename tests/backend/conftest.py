@@ -81,6 +81,7 @@ def make_settings(fake: FakeLabelStudio, tmp_path: Path) -> Callable[..., Settin
             "debounce_seconds": 0.0,
             "first_push": 2,
             "push_chunk": 2,
+            "initial": "random",  # needs no encoder
         }
         return Settings(_env_file=None, **{**values, **changes})  # type: ignore[call-arg]
 

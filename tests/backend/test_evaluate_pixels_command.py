@@ -98,19 +98,23 @@ def test_the_method_is_the_servers_unless_named(
 ) -> None:
     monkeypatch.setenv("CLICKPICK_LEARNER", "seeing")
     (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1"))
-    assert (line["learner"], line["acquisition"], line["selection"]) == ("seeing", "margin", "top5")
-    assert (line["initial"], line["budget_over"]) == ("random", "image")
+    assert (line["learner"], line["acquisition"], line["selection"]) == (
+        "seeing",
+        "balanced_margin",
+        "top5",
+    )
+    assert (line["initial"], line["budget_over"]) == ("coverage", "image")
     monkeypatch.setenv("CLICKPICK_BUDGET", "queue")
-    monkeypatch.setenv("CLICKPICK_SELECTION", "spread")
+    monkeypatch.setenv("CLICKPICK_SELECTION", "top")
     (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1"))
-    assert (line["selection"], line["budget_over"]) == ("spread", "queue")
-    named = ("--acquisition", "entropy", "--selection", "top", "--initial", "top5", "--budget-over", "image")
+    assert (line["selection"], line["budget_over"]) == ("top", "queue")
+    named = ("--acquisition", "entropy", "--selection", "top5", "--initial", "top5", "--budget-over", "image")
     (line,) = lines(evaluate(data, "--budgets", "2", "--seeds", "1", *named))
-    assert (line["acquisition"], line["selection"], line["initial"]) == ("entropy", "top", "top5")
+    assert (line["acquisition"], line["selection"], line["initial"]) == ("entropy", "top5", "top5")
     assert line["budget_over"] == "image"
 
 
-@pytest.mark.parametrize("selection", ["top", "top5", "spread", "regions", "coverage"])
+@pytest.mark.parametrize("selection", ["top", "top5", "coverage"])
 @pytest.mark.parametrize("over", ["image", "queue"])
 def test_every_selection_keeps_the_budget_of_all_images_together(
     toys: None, data: Path, selection: str, over: str
@@ -129,9 +133,10 @@ def test_coverage_is_not_measured_without_its_weights(
         raise WeightsMissing("weights of this test not found")
 
     monkeypatch.setattr("model_zoo.encoders.create_encoder", missing)
-    assert lines(evaluate(data, "--learner", "seeing", "--budgets", "2", "--seeds", "1"))
+    plain = "--learner", "seeing", "--budgets", "2", "--seeds", "1", "--initial", "random"
+    assert lines(evaluate(data, *plain))
     for option in ("--initial", "--selection"):
-        result = evaluate(data, "--learner", "seeing", "--budgets", "2", option, "coverage")
+        result = evaluate(data, *plain, option, "coverage")
         assert isinstance(result.exception, WeightsMissing)
         assert result.stdout == ""
 
@@ -191,7 +196,7 @@ def test_json_file_and_plot(toys: None, data: Path) -> None:
     assert json.loads(target.read_text()) == {"runs": printed}
     assert not list(data.glob("*.part"))
     text = picture.read_text(encoding="utf-8")
-    assert "<!-- reporting, margin + top5 (seeds: 2) -->" in text
+    assert "<!-- reporting, balanced_margin + top5, first coverage (seeds: 2) -->" in text
     assert "<!-- best epoch on the test images -->" in text
     assert "<!-- labelled pixels an image -->" in text
 

@@ -45,11 +45,11 @@ def test_the_token_does_not_print() -> None:
 def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     before = Settings()
-    assert (before.selection, before.initial, before.budget) == ("top5", "random", "image")
-    for name, value in (("SELECTION", "regions"), ("INITIAL", "coverage"), ("BUDGET", "queue")):
+    assert (before.selection, before.initial, before.budget) == ("top5", "coverage", "image")
+    for name, value in (("SELECTION", "top"), ("INITIAL", "random"), ("BUDGET", "queue")):
         monkeypatch.setenv(f"CLICKPICK_{name}", value)
     after = Settings()
-    assert (after.selection, after.initial, after.budget) == ("regions", "coverage", "queue")
+    assert (after.selection, after.initial, after.budget) == ("top", "random", "queue")
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_without_a_learner_pixels_are_random_and_nothing_is_drawn(schema: ImageS
     assert prediction == propose([page()], schema, None, "v0", RECIPE)
 
 
-@pytest.mark.parametrize("selection", ["top5", "spread", "regions", "coverage"])
+@pytest.mark.parametrize("selection", ["top5", "top", "coverage"])
 def test_any_selection_chooses_the_queries_of_an_image_of_any_size(
     schema: ImageSchema, selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_the_encoder_is_loaded_for_no_other_selection(
 ) -> None:
     monkeypatch.setattr(frozen_features, "create_encoder", lambda *_: pytest.fail("an encoder was loaded"))
     propose([page()], schema, None, "v0", RECIPE)
-    propose([page()], schema, Seeing(), "v1", replace(RECIPE, selection="regions"))
+    propose([page()], schema, Seeing(), "v1", replace(RECIPE, selection="top"))
 
 
 @pytest.mark.parametrize(

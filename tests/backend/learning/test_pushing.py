@@ -141,9 +141,9 @@ def test_tasks_that_cannot_be_had_do_not_keep_a_queue_incomplete_for_ever(
 
 
 def test_the_recipe_is_the_settings(make_settings: Callable[..., Settings]) -> None:
-    recipe = recipe_of(make_settings(selection="spread", initial="coverage", queries_per_task=7))
+    recipe = recipe_of(make_settings(selection="top", initial="coverage", queries_per_task=7))
     assert (recipe.selection, recipe.initial, recipe.queries, recipe.device) == (
-        "spread",
+        "top",
         "coverage",
         7,
         "cpu",
