@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from model_zoo.learners.base import Learner
 from model_zoo.learners.finetune import Finetune
+from model_zoo.learners.finetune_policy import DEFAULT, PIXELPICK, FinetunePolicy
 from model_zoo.learners.trunk import SegmentationNetwork, Trunk, dropout, load_trunk
 from model_zoo.registry import register_learner_family
 
@@ -30,12 +31,27 @@ LOW_LEVEL_STRIDE = 4
 )
 def finetune_deeplabv3plus(encoder: str, device: str) -> Learner:
     """DeepLabV3+ on {encoder}, trained end to end: wants a GPU."""
+    return _learner("finetune", encoder, device, DEFAULT)
+
+
+@register_learner_family(
+    listed=(),
+    paper="Shin et al., PixelPick, ICCVW 2021; Chen et al., DeepLabV3+, ECCV 2018",
+    source="ClickPick",
+)
+def pixelpick_deeplabv3plus(encoder: str, device: str) -> Learner:
+    """DeepLabV3+ on {encoder}, trained as PixelPick's authors do, for comparisons: wants a GPU."""
+    return _learner("pixelpick", encoder, device, PIXELPICK)
+
+
+def _learner(kind: str, encoder: str, device: str, policy: FinetunePolicy) -> Finetune:
     load_trunk(encoder, OUTPUT_STRIDE)  # fails now, not at the first fit
 
     def build(classes: int) -> SegmentationNetwork:
         return DeepLabV3Plus(load_trunk(encoder, OUTPUT_STRIDE), classes)
 
-    return Finetune(f"finetune-deeplabv3plus-{encoder}", f"deeplabv3plus-v1:{encoder}", build, device)
+    name = f"{kind}-deeplabv3plus-{encoder}"
+    return Finetune(name, f"deeplabv3plus-v1:{encoder}", build, device, policy=policy)
 
 
 def _block(inputs: int, outputs: int, kernel: int = 1, rate: int = 1) -> nn.Sequential:

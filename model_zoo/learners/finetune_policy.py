@@ -74,5 +74,3 @@ Differences: labelled pixels move as coordinates (they resize a mask, which lose
 normalised as the encoder was trained (they use the data set's mean and deviation), and dense masks give 8192 pixels
 an image and step instead of all.
 """
-
-POLICIES = {"default": DEFAULT, "pixelpick": PIXELPICK}

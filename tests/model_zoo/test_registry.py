@@ -57,7 +57,9 @@ def test_families_list_their_usual_members() -> None:
     assert names == sorted(names)
 
 
-@pytest.mark.parametrize("family", ["probe", "finetune-deeplabv3plus", "finetune-fpn"])
+@pytest.mark.parametrize(
+    "family", ["probe", "finetune-deeplabv3plus", "pixelpick-deeplabv3plus", "finetune-fpn"]
+)
 def test_any_encoder_makes_a_member(family: str) -> None:
     info = find_model(f"{family}-vit_small_patch14_dinov2", "learner")
     assert info is not None
@@ -67,7 +69,9 @@ def test_any_encoder_makes_a_member(family: str) -> None:
     assert find_model(info.name, "segmenter") is None
 
 
-@pytest.mark.parametrize("family", ["probe", "finetune-deeplabv3plus", "finetune-fpn"])
+@pytest.mark.parametrize(
+    "family", ["probe", "finetune-deeplabv3plus", "pixelpick-deeplabv3plus", "finetune-fpn"]
+)
 def test_no_encoder_makes_none(family: str) -> None:
     assert find_model(f"{family}-resnet999", "learner") is None
     with pytest.raises(UnknownModel, match=r"encoder 'resnet999' is not known; .* such as resnet"):
@@ -76,6 +80,6 @@ def test_no_encoder_makes_none(family: str) -> None:
 
 def test_members_without_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    for family in ("probe", "finetune-deeplabv3plus", "finetune-fpn"):
+    for family in ("probe", "finetune-deeplabv3plus", "pixelpick-deeplabv3plus", "finetune-fpn"):
         with pytest.raises(WeightsMissing, match="hf download timm/resnet50"):
             create_learner(f"{family}-resnet50")

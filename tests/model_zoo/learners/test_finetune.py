@@ -12,7 +12,7 @@ from model_zoo.errors import BadInput, WeightsMissing
 from model_zoo.learners import finetune
 from model_zoo.learners.base import UNLABELLED, LabelledImage
 from model_zoo.learners.finetune import Finetune
-from model_zoo.learners.finetune_policy import DEFAULT, PIXELPICK, POLICIES, FinetunePolicy
+from model_zoo.learners.finetune_policy import DEFAULT, PIXELPICK, FinetunePolicy
 from model_zoo.learners.trainer import rate_factor
 from model_zoo.registry import create_learner
 from tests.model_zoo.learners.learner_pictures import (
@@ -196,7 +196,8 @@ def test_the_papers_policy_is_the_papers() -> None:
     assert not PIXELPICK.average
     assert not PIXELPICK.held_out
     assert not PIXELPICK.warm_epochs
-    assert POLICIES == {"default": DEFAULT, "pixelpick": PIXELPICK}
+    assert create_learner("pixelpick-deeplabv3plus-lite0").policy is PIXELPICK
+    assert create_learner("finetune-deeplabv3plus-lite0").policy is DEFAULT
 
 
 def test_the_papers_policy_trains() -> None:
