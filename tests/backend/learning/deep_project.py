@@ -57,6 +57,15 @@ class Project:
     def is_asked_for(self) -> bool:
         return self.store.rounds.is_waiting(DEEP)
 
+    def expect_asked_for_at(self, labels: int) -> None:
+        """The last of so many new labels asks for a training, and none before it."""
+        self.label(labels - 1)
+        self.round()
+        assert not self.is_asked_for()
+        self.label(1)
+        self.round()
+        assert self.is_asked_for()
+
     @property
     def live(self) -> Version:
         found = self.store.live_version(self.id)

@@ -33,12 +33,7 @@ def test_it_trains_when_so_many_labels_have_come_since_its_last_version(project:
     project.waiting_round()
     assert is_deep(project.live)
     assert not project.is_asked_for()
-    project.label(79)
-    project.round()
-    assert not project.is_asked_for()
-    project.label(1)
-    project.round()
-    assert project.is_asked_for()
+    project.expect_asked_for_at(80)
 
 
 def test_one_training_at_a_time(project: Project) -> None:

@@ -30,12 +30,7 @@ def test_a_training_that_fails_is_not_asked_for_at_every_round(
         failed = project.train()
     assert failed is not None
     assert failed.state == "failed"
-    project.label(79)
-    project.round()
-    assert not project.is_asked_for()
-    project.label(1)
-    project.round()
-    assert project.is_asked_for()
+    project.expect_asked_for_at(80)
 
 
 def test_a_process_that_dies_after_training_does_not_train_twice(project: Project, deep: Behaviour) -> None:

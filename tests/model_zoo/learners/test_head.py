@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from model_zoo.errors import BadInput
-from model_zoo.learners.head import HEADS, Head, _averaged, fit_head
+from model_zoo.learners.head import HEADS, HIDDEN, INPUT_DROPOUT, Head, _averaged, _forward, _mask, fit_head
 
 pytestmark = pytest.mark.unit
 
@@ -87,6 +88,27 @@ def test_heads_side_by_side_answer_with_the_mean_of_their_logits() -> None:
     each = hidden.reshape(20, HEADS, 5).transpose(0, 1) @ layers[2] + layers[3]
     wide = predict(Head(*layers[:2], *_averaged(*layers[2:])), vectors)
     torch.testing.assert_close(wide, each.mean(dim=0).softmax(dim=1))
+
+
+def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
+    mask = _mask((400, 500), 0.2, np.random.default_rng(0))
+    assert sorted(mask.unique().tolist()) == pytest.approx([0.0, 1.25])
+    assert float(mask.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_dropout_is_drawn_anew_and_differs_from_vector_to_vector() -> None:
+    features, classes = 2_000, 3
+    layers = [
+        torch.eye(features)[:, : HEADS * HIDDEN],
+        torch.zeros(HEADS * HIDDEN),
+        torch.ones((HEADS, HIDDEN, classes)),
+        torch.zeros((HEADS, 1, classes)),
+    ]
+    one, other = (_forward(layers, torch.ones((4, features)), np.random.default_rng(n)) for n in (0, 1))
+    assert one.shape == (HEADS, 4, classes)
+    assert not torch.equal(one, other), "dropout is drawn anew"
+    assert not torch.equal(one[:, 0], one[:, 1]), "hidden units are dropped of each vector by itself"
+    assert float(one.mean()) == pytest.approx(HIDDEN, rel=INPUT_DROPOUT)
 
 
 def test_stochastic_outputs_differ_and_centre_on_the_plain_one() -> None:
