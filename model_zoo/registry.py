@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -15,8 +15,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from torch import Tensor
+
 from model_zoo.errors import UnknownModel
-from model_zoo.weights import WeightSpec
+from model_zoo.weights import WeightSource, WeightSpec
 
 if TYPE_CHECKING:
     from model_zoo.learners.base import Learner
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["segmenter", "learner"]
 Builder = TypeVar("Builder", bound=Callable[[str], Any])
+NetworkBuilder = TypeVar("NetworkBuilder", bound=Callable[[str, WeightSource], Any])
+Tensors = dict[str, Tensor]
+Converter = Callable[[Tensors, Mapping[str, Any]], Tensors]
+"""From a published file to our network; raises WeightsMissing for a file of another network."""
 FamilyBuilder = TypeVar("FamilyBuilder", bound=Callable[[str, str], Any])
 PACKAGES = ("model_zoo.segmenters", "model_zoo.learners")
 GP_SUFFIX = "+gp"  # any segmenter with this after its name is followed by the Gaussian-process head
@@ -50,7 +56,8 @@ class _Family:
     builder: Callable[[str, str], Any]
 
 
-_models: dict[str, tuple[ModelInfo, Callable[[str], Any]]] = {}
+_models: dict[str, tuple[ModelInfo, Callable[[str, WeightSource], Any]]] = {}
+_converters: dict[str, Converter] = {}  # by the names of networks
 _families: dict[str, _Family] = {}  # by the beginning of their members' names, "probe-"
 
 
@@ -59,6 +66,24 @@ def register_segmenter(
 ) -> Callable[[Builder], Builder]:
     """Decorate a function (device) -> Segmenter; the first line of its docstring is the summary."""
     return _register("segmenter", paper, licence, source, weights)
+
+
+def register_network(
+    *, paper: str, licence: str, source: str, weights: tuple[WeightSpec, ...], convert: Converter
+) -> Callable[[NetworkBuilder], NetworkBuilder]:
+    """Decorate a function (device, WeightSource) -> Segmenter of a network whose weights others publish.
+
+    convert: tensors and plain configuration of the published file to the tensors of our network.
+    """
+
+    def decorate(builder: NetworkBuilder) -> NetworkBuilder:
+        name = builder.__name__.replace("_", "-")
+        summary = (builder.__doc__ or "").strip().partition("\n")[0]
+        _add(ModelInfo(name, "segmenter", summary, paper, licence, source, weights), builder)
+        _converters[name] = convert
+        return builder
+
+    return decorate
 
 
 def register_learner(
@@ -83,7 +108,7 @@ def register_learner_family(
         _families[prefix] = family = _Family(summary, paper, source, builder)
         for encoder in listed:
             info = _member(prefix + encoder, family, encoder)
-            _add(info, partial(builder, encoder))
+            _add(info, _without_source(partial(builder, encoder)))
         return builder
 
     return decorate
@@ -120,13 +145,27 @@ def _register(
     def decorate(builder: Builder) -> Builder:
         name = builder.__name__.replace("_", "-")
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        _add(ModelInfo(name, kind, summary, paper, licence, source, weights), builder)
+        _add(ModelInfo(name, kind, summary, paper, licence, source, weights), _without_source(builder))
         return builder
 
     return decorate
 
 
-def _add(info: ModelInfo, builder: Callable[[str], Any]) -> None:
+def _without_source(builder: Callable[[str], Any]) -> Callable[[str, WeightSource], Any]:
+    return lambda device, _: builder(device)
+
+
+def find_converter(name: str) -> Converter:
+    """Of a network; UnknownModel, naming those there are, for others."""
+    _discover()
+    if name not in _converters:
+        raise UnknownModel(
+            f"{name!r} has no published weights; those that have are {', '.join(sorted(_converters))}"
+        )
+    return _converters[name]
+
+
+def _add(info: ModelInfo, builder: Callable[[str, WeightSource], Any]) -> None:
     if info.name in _models:
         raise ValueError(f"model {info.name!r} is registered twice; rename one of the builder functions")
     _models[info.name] = info, builder
@@ -165,18 +204,18 @@ def find_model(name: str, kind: Kind) -> ModelInfo | None:
     return replace(info, name=name, summary=f"{info.summary} Gaussian-process head: obeys every click.")
 
 
-def create_segmenter(name: str, device: str = "cpu") -> Segmenter:
-    """Build a segmenter, "NAME+gp" for one that obeys every click.
+def create_segmenter(name: str, device: str = "cpu", source: WeightSource | None = None) -> Segmenter:
+    """Build a segmenter, "NAME+gp" for one that obeys every click. source: None for what packages carry alone.
 
     Raises UnknownModel with close names, or WeightsMissing with the command to run.
     """
     from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415 - the models import this module
 
-    segmenter = cast("Segmenter", _builder(name, "segmenter")(device))
+    segmenter = cast("Segmenter", _builder(name, "segmenter")(device, source or WeightSource()))
     return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
 
 
-def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
+def open_segmenter(name: str, device: str = "cpu", source: WeightSource | None = None) -> Segmenter:
     """As ``create_segmenter``; besides, "NAME:FILE" is NAME with the weights of a file, "+gp" after it as ever.
 
     For names given by whoever runs ClickPick, never for those of labelling configs, which others write: a file is
@@ -187,7 +226,7 @@ def open_segmenter(name: str, device: str = "cpu") -> Segmenter:
 
     model, colon, file = name.removesuffix(GP_SUFFIX).partition(":")
     if not colon:
-        return create_segmenter(name, device)
+        return create_segmenter(name, device, source)
     segmenter = find_trainable(model).open(model, Path(file), device)
     return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
 
@@ -203,10 +242,10 @@ def create_learner(name: str, device: str = "cpu") -> Learner:
 
     Raises UnknownModel with close names, or WeightsMissing with the command to run.
     """
-    return cast("Learner", _builder(name, "learner")(device))
+    return cast("Learner", _builder(name, "learner")(device, WeightSource()))
 
 
-def _builder(name: str, kind: Kind) -> Callable[[str], Any]:
+def _builder(name: str, kind: Kind) -> Callable[[str, WeightSource], Any]:
     """Of the model that a name stands for, of the one under the head for "NAME+gp"."""
     suffix = GP_SUFFIX if kind == "segmenter" and name.endswith(GP_SUFFIX) else ""
     names = [info.name for info in list_models(kind=kind)]
@@ -214,7 +253,7 @@ def _builder(name: str, kind: Kind) -> Callable[[str], Any]:
     if base not in names:
         member = _find_member(name) if kind == "learner" else None
         if member is not None:
-            return member[1]
+            return _without_source(member[1])
         close = [found + suffix for found in get_close_matches(base, names) or names]
         raise UnknownModel(f"{kind} {name!r} is not known; did you mean {' or '.join(close)}?")
     return _models[base][1]

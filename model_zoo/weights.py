@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from model_zoo.errors import WeightsMissing
 
@@ -20,9 +21,41 @@ HUB_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
+class Published:
+    """The file in which others publish the weights; it is converted once, see ``clickpick weights import``.
+
+    ``size`` is in bytes, about what the source says, 0 where it says nothing. ``sha256`` is empty where nobody states
+    it. ``urls`` are mirrors that can be downloaded, in the order to be tried; ``page`` is where a person finds the
+    file when there are none, or none answers. ``terms`` is what licence and data ask of the user besides, if anything.
+    """
+
+    file: str
+    size: int = 0
+    sha256: str = ""
+    urls: tuple[str, ...] = ()
+    page: str = ""
+    terms: str = ""
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """Where networks take their weights from. folder: of fetched and imported files, None for none.
+
+    random: networks keep the random numbers they begin with (seed 0); for tests alone. tiny: so does a network of the
+    same kind with few channels, few blocks and a small input, for tests that take seconds.
+    """
+
+    folder: Path | None = None
+    random: bool = False
+    tiny: bool = False
+
+
+@dataclass(frozen=True)
 class WeightSpec:
     """Provenance of one weight file.
 
+    ``published`` is the official file that ``file`` is converted from; then ``sha256`` and ``size`` are empty, and the
+    digest that was found at conversion stands beside the file. ``parameters`` is their number, as counted.
     ``size`` is in bytes. ``mirrors`` are URLs of the file. ``requirement`` is the Python package that
     carries it, as pip takes it, and ``package_path`` the place of the file below that package's folder; without a
     requirement the package is this one. ``hub`` is a Hugging Face repository whose file ``HUB_FILE`` is the file, used
@@ -43,10 +76,14 @@ class WeightSpec:
     package_path: str = ""
     training: str = ""
     hub: str = ""
+    published: Published | None = None
+    parameters: int = 0
 
     @property
     def advice(self) -> str:
         """The command or the step that brings the file."""
+        if self.published is not None:
+            return _advice(self.name, self.published)
         if self.training:
             return self.training
         if self.hub:
@@ -56,6 +93,13 @@ class WeightSpec:
         if not self.mirrors:
             return "install ClickPick again: the file is part of it"
         return f"download {self.file} from {' or '.join(self.mirrors)} into the weights folder"
+
+
+def _advice(name: str, published: Published) -> str:
+    size = f" ({published.size / 1e6:.0f} MB)" if published.size else ""
+    if published.urls:
+        return f"run: clickpick weights fetch {name}{size}"
+    return f"download {published.file}{size} from {published.page}; then run: clickpick weights import {name} FILE"
 
 
 def locate(spec: WeightSpec, directory: Path | None = None) -> Path:
@@ -133,3 +177,22 @@ def _read_safetensors(path: Path, spec: WeightSpec) -> dict[str, torch.Tensor]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise WeightsMissing(f"{path} cannot be read: {error}; delete it and {spec.advice}") from error
+
+
+def load_network(network: nn.Module, spec: WeightSpec, source: WeightSource) -> str:
+    """Fill a network from the converted file, or leave it as it is where the source says random.
+
+    Returns what names the weights in fingerprints: the beginning of the file's SHA-256, or "random". Raises
+    WeightsMissing, with the command that helps.
+    """
+    if source.random or source.tiny:
+        return "random"
+    path = locate(spec, source.folder)
+    try:
+        network.load_state_dict(_read_safetensors(path, spec), strict=True)
+    except RuntimeError as error:
+        problem = str(error).partition("\n")[2].strip().partition("\n")[0]
+        raise WeightsMissing(
+            f"{path} does not fit {spec.name} ({problem}); delete it and {spec.advice}"
+        ) from error
+    return file_digest(path)[:16]
