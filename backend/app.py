@@ -51,7 +51,8 @@ def _answer(error: Exception) -> tuple[Response, int]:
         return _error(error.description or error.name, error.code or 500)
     if isinstance(error, WeightsMissing):
         LOG.error("%s %s: %s", request.method, request.path, error)  # names files of this server
-        return _error("a model has no weights on this server; its log says what is missing", 503)
+        to_do = error.advice or "its log says what is missing"
+        return _error(f"a model has no weights on this server; {to_do}", 503)
     if isinstance(error, (LabelConfigError, ModelZooError)):
         error = BadRequest(str(error))
     if isinstance(error, ClickPickError):

@@ -12,15 +12,16 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from backend.commands import evaluate, review, training
+from backend.commands import evaluate, review, training, weights
+from backend.commands.weights_output import advise, millions, state_of
 from backend.errors import ClickPickError
 from backend.settings import Settings
-from model_zoo.errors import ModelZooError, WeightsMissing
+from model_zoo.errors import ModelZooError
 
 if TYPE_CHECKING:
-    from model_zoo.registry import ModelInfo
+    from model_zoo.weights import WeightSpec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.command()(training.train_clicks)
 app.command()(training.pretrain)
 app.command()(review.review)
+app.add_typer(weights.app, name="weights")
 OUT = Console()
 ERR = Console(stderr=True)
 CLAIM_SECONDS = 3.0
@@ -146,10 +148,16 @@ def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] 
     """List segmenters and learners, and whether their weights are at hand."""
     from model_zoo.registry import list_models  # noqa: PLC0415
 
-    table = Table("name", "kind", "weights", "licence", "what")
+    folder = Settings().weights_folder
+    table = Table(Column("name", no_wrap=True), "kind", "parameters", "weights", "licence", "what")
+    specs: dict[str, WeightSpec] = {}
     for model in list_models(pattern):
-        table.add_row(model.name, model.kind, _weights_state(model), model.licence, model.summary)
+        specs |= {spec.name: spec for spec in model.weights}
+        states = dict.fromkeys(state_of(spec, folder) for spec in model.weights)
+        state = "; ".join(states) or "needs none"
+        table.add_row(model.name, model.kind, millions(model.weights), state, model.licence, model.summary)
     OUT.print(table)
+    advise(specs.values(), folder)
 
 
 @app.command()
@@ -169,19 +177,6 @@ def doctor(
         if finding.advice:
             OUT.print(f"        {finding.advice}", highlight=False, markup=False)
     raise typer.Exit(int(any(finding.severity == "error" for finding in findings)))
-
-
-def _weights_state(model: ModelInfo) -> str:
-    """Whether all weights of a model are on this machine."""
-    from model_zoo.weights import locate  # noqa: PLC0415
-
-    try:
-        for spec in model.weights:
-            locate(spec)
-    except WeightsMissing:
-        untrained = any(spec.training for spec in model.weights)
-        return f"{'needs weights' if untrained else 'missing'}: {'; '.join(s.advice for s in model.weights)}"
-    return "at hand" if model.weights else "needs none"
 
 
 def _fail(message: str) -> NoReturn:

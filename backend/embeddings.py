@@ -6,7 +6,9 @@ the caches have lost is computed again click by click: an answer never depends o
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -15,32 +17,72 @@ import numpy as np
 from backend.caches import ByteLRU
 from backend.images import UprightImage
 from model_zoo.prompt import Click, Prompt
-from model_zoo.registry import create_segmenter, open_segmenter
+from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.weights import WeightSource, locate
+
+LOG = logging.getLogger(__name__)
 
 
 class Decoder:
     """Segmenters of one device with their caches; its methods run on the engine's model thread."""
 
-    def __init__(self, device: Callable[[], str], cache_bytes: int, trusted: str = "") -> None:
+    def __init__(
+        self,
+        device: Callable[[], str],
+        cache_bytes: int,
+        trusted: str = "",
+        *,
+        source: WeightSource | None = None,
+        loaded: int = 2,
+    ) -> None:
         """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
-        come from labelling configs, which must not make this process read files."""
+        come from labelling configs, which must not make this process read files. source: where networks find their
+        weights. loaded: segmenters kept at once; the one that was used longest ago goes."""
         self._trusted = trusted
         self._device = device
-        self._segmenters: dict[str, Segmenter] = {}
+        self._source = source or WeightSource()
+        self._loaded = loaded
+        self._segmenters: OrderedDict[str, Segmenter] = OrderedDict()
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
         self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
         self._building = threading.Lock()
+        self._lock = threading.Lock()
 
     def segmenter(self, name: str) -> Segmenter:
-        """The segmenter of that name, built once a process."""
-        found = self._segmenters.get(name)
+        """The segmenter of that name, built at its first use. A failure is not remembered: weights may come later."""
+        found = self._recall(name)
         if found is None:
             with self._building:
-                create = open_segmenter if name == self._trusted else create_segmenter
-                found = self._segmenters.get(name) or create(name, device=self._device())
-                self._segmenters[name] = found
+                found = self._recall(name) or self._build(name)
         return found
+
+    def _recall(self, name: str) -> Segmenter | None:
+        with self._lock:
+            if name in self._segmenters:
+                self._segmenters.move_to_end(name)
+            return self._segmenters.get(name)
+
+    def _build(self, name: str) -> Segmenter:
+        """Room is made before, but not for a model that cannot be built."""
+        create = open_segmenter if name == self._trusted else create_segmenter
+        info = find_model(name, "segmenter")
+        if info is not None:
+            for spec in info.weights:
+                locate(spec, self._source.folder)
+            self._make_room()
+        made = create(name, self._device(), self._source)
+        self._make_room()
+        with self._lock:
+            self._segmenters[name] = made
+        return made
+
+    def _make_room(self) -> None:
+        """For one more segmenter."""
+        with self._lock:
+            while len(self._segmenters) >= self._loaded:
+                name, _ = self._segmenters.popitem(last=False)
+                LOG.info("segmenter %s leaves the memory; it comes back when it is used", public_name(name))
 
     def warm_up(self, name: str) -> None:
         """Build the segmenter and run it once: the first call of a network costs many times the second.

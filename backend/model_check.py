@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from backend.errors import ConfigProblem
@@ -55,7 +56,10 @@ def learners_of_settings(settings: Settings) -> list[NamedModel]:
 
 def refuse_learners(settings: Settings) -> None:
     """ConfigProblem for learners of the settings that cannot be built here."""
-    problems = [f"{found.message}; {found.advice}" for found in check_models(learners_of_settings(settings))]
+    problems = [
+        f"{found.message}; {found.advice}"
+        for found in check_models(learners_of_settings(settings), settings.weights_folder)
+    ]
     if problems:
         raise ConfigProblem("; ".join(problems))
 
@@ -69,10 +73,10 @@ def models_of_config(schema: ProjectSchema) -> list[NamedModel]:
     ]
 
 
-def check_models(named: Iterable[NamedModel]) -> Iterator[ModelProblem]:
-    """What is wrong with these models, at most one problem each."""
+def check_models(named: Iterable[NamedModel], weights: Path | None = None) -> Iterator[ModelProblem]:
+    """What is wrong with these models, at most one problem each. weights: the folder of this installation."""
     for model in named:
-        problem = _problem(model)
+        problem = _problem(model, weights)
         if problem is not None:
             yield problem
 
@@ -97,7 +101,7 @@ def _attributes(segmenter: str | None, learner: str | None) -> Iterator[tuple[Ki
         yield "learner", learner
 
 
-def _problem(model: NamedModel) -> ModelProblem | None:
+def _problem(model: NamedModel, weights: Path | None) -> ModelProblem | None:
     from model_zoo.registry import find_model, list_models  # noqa: PLC0415 - seconds to import
     from model_zoo.weights import locate  # noqa: PLC0415
 
@@ -110,7 +114,7 @@ def _problem(model: NamedModel) -> ModelProblem | None:
         return ModelProblem("model-unknown", message, "correct the name, or remove it to use the default")
     for spec in info.weights:
         try:
-            locate(spec)
+            locate(spec, weights)
         except WeightsMissing:
             message = f"{model.place}: its weights {spec.name!r} are not on this machine"
             return ModelProblem("weights-missing", message, spec.advice)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from label_config import (
     mask_regions,
 )
 from model_zoo.errors import BadInput, ModelZooError, WeightsMissing
+from model_zoo.mask_quality import QualityLimits, QualityWarning, check_mask
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import public_name
 from model_zoo.segmenters.repair import honour_clicks
@@ -38,11 +41,15 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """``mask``: (H, W) bool; ``score`` in [0, 1]; ``hint``: where the next click would help, None if not asked for."""
+    """``mask``: (H, W) bool; ``score`` in [0, 1]; ``hint``: where the next click would help, None if not asked for.
+
+    ``warnings``: what is unusual about the mask.
+    """
 
     mask: NDArray[np.bool_]
     score: float
     hint: Click | None
+    warnings: tuple[QualityWarning, ...] = ()
 
 
 class Segmenting:
@@ -56,6 +63,15 @@ class Segmenting:
         self._decoder = decoder
         self._engine = engine
         self._flights: SingleFlight[tuple[str, str, str, bool], _Answer] = SingleFlight()
+        self._limits = QualityLimits(
+            min_area=settings.quality_min_area,
+            max_share=settings.quality_max_share,
+            max_parts=settings.quality_max_parts,
+            max_holes=settings.quality_max_holes,
+            min_compactness=settings.quality_min_compactness,
+        )
+        self._warned: Counter[tuple[str, str]] = Counter()  # by segmenter and kind
+        self._counting = threading.Lock()
 
     def segment(
         self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
@@ -96,17 +112,31 @@ class Segmenting:
 
         try:
             return self._flights.do(
-                (name, image.digest, prompt.key(), hinted), lambda: self._engine.run(compute)
+                (name, image.digest, prompt.key(), hinted),
+                lambda: self._checked(name, self._engine.run(compute)),
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error
         except WeightsMissing as error:
             LOG.error("%s", error)  # names files of this server
+            to_do = error.advice or "its log says what is missing"
             raise ModelUnavailable(
-                f"segmenter {public_name(name)!r} has no weights on this server; its log says what is missing"
+                f"segmenter {public_name(name)!r} has no weights on this server; {to_do}"
             ) from error
         except ModelZooError as error:
             raise ModelUnavailable(str(error)) from error
+
+    def _checked(self, name: str, answer: _Answer) -> _Answer:
+        """With warnings, which are counted; not on the model thread, where others wait."""
+        warnings = check_mask(answer.mask, self._limits)
+        for warning in warnings:
+            with self._counting:
+                self._warned[name, warning.kind] += 1
+                count = self._warned[name, warning.kind]
+            LOG.info(
+                "unusual mask no. %d of %s by %s: %s", count, warning.kind, public_name(name), warning.message
+            )
+        return replace(answer, warnings=warnings)
 
 
 def _wants_hint(target: ImageSchema, prompt: Prompt) -> bool:
@@ -123,6 +153,7 @@ def _regions(
         region_id=region_id,
         score=round(answer.score, 4),
         item_index=request.item_index,
+        note=_note(answer.warnings),
         polygon_over_pixels=polygon_over_pixels,
     )
     if answer.hint is not None:
@@ -131,6 +162,11 @@ def _regions(
             hint_region(answer.hint, target, height, width, mask_id=region_id, item_index=request.item_index)
         )
     return regions
+
+
+def _note(warnings: Sequence[QualityWarning]) -> str:
+    """What the annotator reads in the details of the region; empty without warnings."""
+    return f"Check this mask: {'; '.join(warning.message for warning in warnings)}." if warnings else ""
 
 
 def _url(target: ImageSchema, task: Mapping[str, Any], request: PromptRequest) -> str:

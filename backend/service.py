@@ -24,6 +24,7 @@ from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from backend.studio import Studio
 from label_config import LabelConfigError, ProjectSchema, read_prompt, read_schema
+from model_zoo.weights import WeightSource
 
 LOG = logging.getLogger(__name__)
 LABEL_EVENTS = frozenset(
@@ -55,7 +56,11 @@ class Service:
         self.store = Store(settings.store_url)
         self.engine = LocalEngine(settings, self.store)
         self._decoder = Decoder(
-            lambda: settings.torch_device, settings.embedding_cache_mb * MEGABYTE, settings.segmenter
+            lambda: settings.torch_device,
+            settings.embedding_cache_mb * MEGABYTE,
+            settings.segmenter,
+            source=WeightSource(settings.weights_folder),
+            loaded=settings.loaded_segmenters,
         )
         self._building = threading.Lock()
         self._built: _Parts | None = None

@@ -45,8 +45,16 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
     segmenter: str = "clicknet"
+    loaded_segmenters: int = Field(2, ge=1, description="kept in memory at once, those used last")
+    weights: Path | None = Field(None, description="folder of fetched and imported weights")
+    offline: bool = Field(False, description="`clickpick weights fetch` downloads nothing")
     polygon_over_pixels: int = Field(4_000_000, ge=0)
     embedding_cache_mb: int = Field(512, ge=1)
+    quality_min_area: int = Field(16, ge=0, description="pixels of a mask below which it carries a warning")
+    quality_max_share: float = Field(0.995, gt=0, le=1, description="of the image's area; 1: any")
+    quality_max_parts: int = Field(10, ge=0, description="0: any number")
+    quality_max_holes: float = Field(0.2, ge=0, le=1, description="share of the filled mask; 1: any")
+    quality_min_compactness: float = Field(0.05, ge=0, le=1, description="of the largest part, 1 for a disk")
 
     learner: str = "probe-lite0"
     deep_learner: str = Field(
@@ -109,6 +117,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where the tables live: the setting, else a SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.data / 'clickpick.db'}"
+
+    @property
+    def weights_folder(self) -> Path:
+        """``weights``, by default in the data folder."""
+        return self.weights or self.data / "weights"
 
     @property
     def versions_folder(self) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.settings import Settings
 from benchmarks.common import report
 from model_zoo.evaluation.clicker import center_click
 from model_zoo.evaluation.metrics import iou
@@ -23,6 +24,7 @@ from model_zoo.registry import create_segmenter
 from model_zoo.segmenters.base import Mask, Segmenter
 from model_zoo.segmenters.probability import uncertainty
 from model_zoo.segmenters.suggestion import LEAST, suggest_click
+from model_zoo.weights import WeightSource
 
 COUNTS = (1, 3, 5)
 Truth = NDArray[np.uint8]
@@ -76,7 +78,7 @@ def run(segmenter: Segmenter, image: NDArray[np.uint8], truth: Truth, annotator:
 
 
 def main(samples: Path, name: str, limit: int | None) -> None:
-    segmenter = create_segmenter(name)
+    segmenter = create_segmenter(name, source=WeightSource(Settings().weights_folder))
     chosen = read_samples(samples)[:limit]
     results: dict[str, list[list[float]]] = {"oracle": [], "suggestion": [], "random": []}
     for number, sample in enumerate(chosen):

@@ -37,13 +37,15 @@ def mask_regions(
     score: float | None = None,
     item_index: int | None = None,
     readonly: bool = False,
+    note: str = "",
     polygon_over_pixels: int = 4_000_000,
 ) -> list[dict[str, Any]]:
     """Results that show a mask (H, W); [] for an empty one. Only polygons need more than one (a part each).
 
     The first output control that holds the label is used; for larger images than ``polygon_over_pixels`` the first
     polygon control that holds it, when there is one. Without a label, the outputs' only label stands in.
-    Ids follow from ``region_id``. Raises LabelConfigError when no output control holds the label.
+    Ids follow from ``region_id``; ``note`` goes with the first, the largest part. Raises LabelConfigError when no
+    output control holds the label.
     """
     if not mask.any():
         return []
@@ -54,6 +56,7 @@ def mask_regions(
         region_json(
             control, value, label, region_id=f"{region_id}-{part}" if part else region_id,
             height=height, width=width, score=score, item_index=item_index, readonly=readonly,
+            note="" if part else note,
         )
         for part, value in enumerate(_values(control, mask))
     ]  # fmt: skip

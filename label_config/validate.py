@@ -61,6 +61,14 @@ def _check_envelope(region: Mapping[str, Any]) -> None:
     for key in ("readonly", "dynamic"):
         if not isinstance(region.get(key, False), bool):
             raise LabelConfigError(f"{key} is {region[key]!r}; expected true or false")
+    _check_note(region.get("meta", {}))
+
+
+def _check_note(meta: object) -> None:
+    """The editor shows ``meta.text`` as it is, and breaks when that is an object."""
+    text = meta.get("text", []) if isinstance(meta, Mapping) else None
+    if not isinstance(text, list) or not all(isinstance(line, str) for line in text):
+        raise LabelConfigError(f"meta is {meta!r:.60}; expected an object whose 'text' is a list of texts")
 
 
 def _check_labels(value: Mapping[str, Any], control: Control) -> None:

@@ -21,10 +21,12 @@ def region_json(
     score: float | None = None,
     item_index: int | None = None,
     readonly: bool = False,
+    note: str = "",
 ) -> dict[str, Any]:
     """One result. ``height`` and ``width`` are those of the upright image, so ``image_rotation`` is always 0.
 
-    ``origin`` is left to Label Studio: it knows whether a person accepted the region.
+    ``note`` is a text that Label Studio shows with the region and keeps with it. ``origin`` is left to Label Studio:
+    it knows whether a person accepted the region.
     """
     region: dict[str, Any] = {
         "id": region_id,
@@ -42,6 +44,8 @@ def region_json(
         region["item_index"] = item_index
     if readonly:
         region["readonly"] = True
+    if note:
+        region["meta"] = {"text": [note]}
     return region
 
 

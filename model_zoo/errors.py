@@ -12,7 +12,14 @@ class UnknownModel(ModelZooError):
 
 
 class WeightsMissing(ModelZooError):
-    """The model is known, its weights are not at hand."""
+    """The model is known, its weights are not at hand.
+
+    advice: the command that brings them. The message may name files of this machine, the advice names none.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class BadInput(ModelZooError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from torch import Tensor
 
 from model_zoo.errors import UnknownModel
+from model_zoo.modifiers import apply_modifiers, check_modifiers, split_name, summarise
 from model_zoo.weights import WeightSource, WeightSpec
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ Converter = Callable[[Tensors, Mapping[str, Any]], Tensors]
 """From a published file to our network; raises WeightsMissing for a file of another network."""
 FamilyBuilder = TypeVar("FamilyBuilder", bound=Callable[[str, str], Any])
 PACKAGES = ("model_zoo.segmenters", "model_zoo.learners")
-GP_SUFFIX = "+gp"  # any segmenter with this after its name is followed by the Gaussian-process head
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a user is told of a model; ``licence`` is its weights', ``source`` its code's origin."""
+    """What a user is told of a model; ``licence`` is its weights', ``source`` its code's origin.
+
+    ``modifiers`` may follow a segmenter's name, see ``model_zoo.modifiers``; "gp", which all take, is not among them.
+    """
 
     name: str
     kind: Kind
@@ -46,6 +49,7 @@ class ModelInfo:
     licence: str
     source: str
     weights: tuple[WeightSpec, ...]
+    modifiers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,26 @@ def register_segmenter(
 
 
 def register_network(
-    *, paper: str, licence: str, source: str, weights: tuple[WeightSpec, ...], convert: Converter
+    *,
+    paper: str,
+    licence: str,
+    source: str,
+    weights: tuple[WeightSpec, ...],
+    convert: Converter,
+    name: str = "",
+    modifiers: tuple[str, ...] = (),
 ) -> Callable[[NetworkBuilder], NetworkBuilder]:
     """Decorate a function (device, WeightSource) -> Segmenter of a network whose weights others publish.
 
-    convert: tensors and plain configuration of the published file to the tensors of our network.
+    convert: tensors and plain configuration of the published file to the tensors of our network. name: for names
+    that no function can have. modifiers: what may follow the name, besides "gp".
     """
 
     def decorate(builder: NetworkBuilder) -> NetworkBuilder:
-        name = builder.__name__.replace("_", "-")
+        called = name or builder.__name__.replace("_", "-")
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        _add(ModelInfo(name, "segmenter", summary, paper, licence, source, weights), builder)
-        _converters[name] = convert
+        _add(ModelInfo(called, "segmenter", summary, paper, licence, source, weights, modifiers), builder)
+        _converters[called] = convert
         return builder
 
     return decorate
@@ -190,45 +202,48 @@ def list_models(pattern: str = "*", kind: Kind | None = None) -> list[ModelInfo]
 
 
 def find_model(name: str, kind: Kind) -> ModelInfo | None:
-    """The model of that name, "NAME+gp" and unlisted members of families included, or None."""
-    base = name.removesuffix(GP_SUFFIX) if kind == "segmenter" else name
+    """The model of that name, modified segmenters and unlisted members of families included, or None."""
+    base, modifiers = split_name(name) if kind == "segmenter" else (name, ())
     info = next((info for info in list_models(kind=kind) if info.name == base), None)
-    if info is None and kind == "learner":
-        try:
+    try:
+        if info is None and kind == "learner":
             member = _find_member(name)
-        except UnknownModel:
+            return None if member is None else member[0]
+        if info is None:
             return None
-        return None if member is None else member[0]
-    if info is None or name == base:
-        return info
-    return replace(info, name=name, summary=f"{info.summary} Gaussian-process head: obeys every click.")
+        check_modifiers(name, base, info.modifiers, modifiers)
+    except UnknownModel:
+        return None
+    return replace(info, name=name, summary=summarise(info.summary, modifiers)) if modifiers else info
 
 
 def create_segmenter(name: str, device: str = "cpu", source: WeightSource | None = None) -> Segmenter:
-    """Build a segmenter, "NAME+gp" for one that obeys every click. source: None for what packages carry alone.
+    """Build a segmenter, modified where modifiers follow its name. source: None for what packages carry alone.
 
-    Raises UnknownModel with close names, or WeightsMissing with the command to run.
+    Raises UnknownModel with close names or the modifiers that there are, or WeightsMissing with the command to run.
     """
-    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415 - the models import this module
-
-    segmenter = cast("Segmenter", _builder(name, "segmenter")(device, source or WeightSource()))
-    return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
+    base, modifiers = split_name(name)
+    build = _builder(base, "segmenter", name.removeprefix(base))
+    check_modifiers(name, base, _models[base][0].modifiers, modifiers)
+    return cast("Segmenter", apply_modifiers(build(device, source or WeightSource()), modifiers))
 
 
 def open_segmenter(name: str, device: str = "cpu", source: WeightSource | None = None) -> Segmenter:
-    """As ``create_segmenter``; besides, "NAME:FILE" is NAME with the weights of a file, "+gp" after it as ever.
+    """As ``create_segmenter``; besides, "NAME:FILE" is NAME with the weights of a file, modifiers after it as ever.
 
     For names given by whoever runs ClickPick, never for those of labelling configs, which others write: a file is
     read. Raises BadInput, too, for models that read no files.
     """
-    from model_zoo.segmenters.gp_head import GpHead  # noqa: PLC0415 - as above
-    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415
+    from model_zoo.segmenters.trainable import find_trainable  # noqa: PLC0415 - the models import this module
 
-    model, colon, file = name.removesuffix(GP_SUFFIX).partition(":")
+    _discover()
+    base, modifiers = split_name(name)
+    model, colon, file = base.partition(":")
     if not colon:
         return create_segmenter(name, device, source)
-    segmenter = find_trainable(model).open(model, Path(file), device)
-    return GpHead(segmenter) if name.endswith(GP_SUFFIX) else segmenter
+    trainable = find_trainable(model)
+    check_modifiers(public_name(name), model, _models[model][0].modifiers, modifiers)
+    return cast("Segmenter", apply_modifiers(trainable.open(model, Path(file), device), modifiers))
 
 
 def public_name(name: str) -> str:
@@ -242,18 +257,16 @@ def create_learner(name: str, device: str = "cpu") -> Learner:
 
     Raises UnknownModel with close names, or WeightsMissing with the command to run.
     """
-    return cast("Learner", _builder(name, "learner")(device, WeightSource()))
+    return cast("Learner", _builder(name, "learner", "")(device, WeightSource()))
 
 
-def _builder(name: str, kind: Kind) -> Callable[[str, WeightSource], Any]:
-    """Of the model that a name stands for, of the one under the head for "NAME+gp"."""
-    suffix = GP_SUFFIX if kind == "segmenter" and name.endswith(GP_SUFFIX) else ""
+def _builder(name: str, kind: Kind, suffix: str) -> Callable[[str, WeightSource], Any]:
+    """Raises UnknownModel with close names, each with what followed the one that is not known."""
     names = [info.name for info in list_models(kind=kind)]
-    base = name.removesuffix(suffix)
-    if base not in names:
+    if name not in names:
         member = _find_member(name) if kind == "learner" else None
         if member is not None:
             return _without_source(member[1])
-        close = [found + suffix for found in get_close_matches(base, names) or names]
-        raise UnknownModel(f"{kind} {name!r} is not known; did you mean {' or '.join(close)}?")
-    return _models[base][1]
+        close = [found + suffix for found in get_close_matches(name, names) or names]
+        raise UnknownModel(f"{kind} {name + suffix!r} is not known; did you mean {' or '.join(close)}?")
+    return _models[name][1]

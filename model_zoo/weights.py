@@ -41,8 +41,8 @@ class Published:
 class WeightSource:
     """Where networks take their weights from. folder: of fetched and imported files, None for none.
 
-    random: networks keep the random numbers they begin with (seed 0); for tests alone. tiny: so does a network of the
-    same kind with few channels, few blocks and a small input, for tests that take seconds.
+    random: networks keep the random numbers they begin with (seed 0); for tests alone. tiny: a network of the same
+    kind with few channels, few blocks and a small input, for tests that take seconds; random, too, without a folder.
     """
 
     folder: Path | None = None
@@ -82,10 +82,10 @@ class WeightSpec:
     @property
     def advice(self) -> str:
         """The command or the step that brings the file."""
-        if self.published is not None:
-            return _advice(self.name, self.published)
         if self.training:
             return self.training
+        if self.published is not None:
+            return _advice(self.name, self.published)
         if self.hub:
             return f"run once, with a network: hf download {self.hub} {HUB_FILE}"
         if self.requirement:
@@ -123,7 +123,9 @@ def locate(spec: WeightSpec, directory: Path | None = None) -> Path:
             return found
     nowhere = "not in the Hugging Face cache" if spec.hub else "no folder given, package not installed"
     looked = ", ".join(str(place) for place in places) or nowhere
-    raise WeightsMissing(f"weights {spec.name!r} ({spec.file}) not found ({looked}); {spec.advice}")
+    raise WeightsMissing(
+        f"weights {spec.name!r} ({spec.file}) not found ({looked}); {spec.advice}", spec.advice
+    )
 
 
 def _in_hub_cache(hub: str) -> Path | None:
@@ -137,11 +139,13 @@ def verify(path: Path, spec: WeightSpec) -> None:
     """Compare size and SHA-256 with the published ones; raises WeightsMissing when they differ."""
     size = path.stat().st_size
     if size != spec.size:
-        raise WeightsMissing(f"{path} has {size} bytes, expected {spec.size}; delete it and {spec.advice}")
+        raise WeightsMissing(
+            f"{path} has {size} bytes, expected {spec.size}; delete it and {spec.advice}", spec.advice
+        )
     digest = file_digest(path)
     if digest != spec.sha256:
         raise WeightsMissing(
-            f"{path} has sha256 {digest}, expected {spec.sha256}; delete it and {spec.advice}"
+            f"{path} has sha256 {digest}, expected {spec.sha256}; delete it and {spec.advice}", spec.advice
         )
 
 
@@ -167,7 +171,7 @@ def load_state(spec: WeightSpec, directory: Path | None = None) -> dict[str, tor
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise WeightsMissing(
-            f"{path} holds a {type(state).__name__}, expected a dict of tensors; {spec.advice}"
+            f"{path} holds a {type(state).__name__}, expected a dict of tensors; {spec.advice}", spec.advice
         )
     return dict(state)
 
@@ -176,7 +180,8 @@ def _read_safetensors(path: Path, spec: WeightSpec) -> dict[str, torch.Tensor]:
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise WeightsMissing(f"{path} cannot be read: {error}; delete it and {spec.advice}") from error
+        message = f"{path} cannot be read: {error}; delete it and {spec.advice}"
+        raise WeightsMissing(message, spec.advice) from error
 
 
 def load_network(network: nn.Module, spec: WeightSpec, source: WeightSource) -> str:
@@ -185,7 +190,7 @@ def load_network(network: nn.Module, spec: WeightSpec, source: WeightSource) -> 
     Returns what names the weights in fingerprints: the beginning of the file's SHA-256, or "random". Raises
     WeightsMissing, with the command that helps.
     """
-    if source.random or source.tiny:
+    if source.random or (source.tiny and source.folder is None):
         return "random"
     path = locate(spec, source.folder)
     try:
@@ -193,6 +198,6 @@ def load_network(network: nn.Module, spec: WeightSpec, source: WeightSource) -> 
     except RuntimeError as error:
         problem = str(error).partition("\n")[2].strip().partition("\n")[0]
         raise WeightsMissing(
-            f"{path} does not fit {spec.name} ({problem}); delete it and {spec.advice}"
+            f"{path} does not fit {spec.name} ({problem}); delete it and {spec.advice}", spec.advice
         ) from error
     return file_digest(path)[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,12 +14,14 @@ import typer
 from backend.commands.evaluate_output import ERR, check_outputs, measured_on, progress_bar, write_json
 from backend.commands.evaluate_pixels import pixels
 from backend.commands.failures import expected_failures, torch_device
+from backend.settings import Settings
 from model_zoo.errors import BadInput
 
 if TYPE_CHECKING:
     from model_zoo.evaluation.noc import SampleResult
     from model_zoo.evaluation.samples import Sample
     from model_zoo.segmenters.base import Segmenter
+    from model_zoo.weights import WeightSource
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on your own images with masks.")
 app.command()(pixels)
@@ -40,13 +43,17 @@ class Place(Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: up to ``max_clicks`` clicks until ``target``; a run a seed, or one at the centre."""
+    """What is measured: up to ``max_clicks`` clicks until ``target``; a run a seed, or one at the centre.
+
+    ``random_weights``: of networks; what comes out then compares code with code and says nothing of a model.
+    """
 
     max_clicks: int
     target: float
     repair: Repair
     place: Place
     seeds: int
+    random_weights: bool = False
 
     @property
     def runs(self) -> int:
@@ -81,27 +88,37 @@ def clicks(
     clicker: Annotated[Place, typer.Option(help="the protocol's clicks, or scattered ones")] = Place.CENTER,
     seeds: Annotated[int, typer.Option(help="runs of the scattered clicks")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="of networks, to compare code with code; figures mean nothing"),
+    ] = False,
 ) -> None:
     """Count the clicks that segmenters need (NoC); the last line of the output is JSON, one line a segmenter."""
-    plan = Plan(max_clicks, target, repair, clicker, seeds)
+    plan = Plan(max_clicks, target, repair, clicker, seeds, random_weights)
     with expected_failures(lambda: ERR, "no file was written"):
         plan.check()
         check_outputs(json_file, plot)
-        _evaluate(plan, *_inputs(samples, segmenter, device), json_file, plot)
+        _evaluate(plan, *_inputs(samples, segmenter, device, plan.random_weights), json_file, plot)
 
 
 def _evaluate(
-    plan: Plan, samples: list[Sample], segmenters: list[Segmenter], json_file: Path | None, plot: Path | None
+    plan: Plan,
+    samples: list[Sample],
+    segmenters: Iterable[Segmenter],
+    json_file: Path | None,
+    plot: Path | None,
 ) -> None:
     """A line of standard output a segmenter, as soon as it is measured; the files at the end."""
     records: list[dict[str, Any]] = []
     curves: dict[str, tuple[float, ...]] = {}
     for segmenter in segmenters:
         record, curve = _measure(segmenter, samples, plan)
+        _beside_the_published(record)
         records.append(record)
         curves[_label(segmenter, plan)] = curve
         line = {name: value for name, value in record.items() if name not in ("curve", "results")}
         typer.echo(json.dumps(line))
+        del segmenter  # before the next one is built
     if json_file is not None:
         write_json(json_file, {"runs": records})
     if plot is not None:
@@ -110,18 +127,57 @@ def _evaluate(
         draw_curves(curves, plot, target=plan.target)
 
 
-def _inputs(samples: Path, names: list[str], device: str) -> tuple[list[Sample], list[Segmenter]]:
-    """The samples and the segmenters; nothing is wrong with any of them when the first is measured."""
+def _inputs(
+    samples: Path, names: list[str], device: str, random_weights: bool
+) -> tuple[list[Sample], Iterator[Segmenter]]:
+    """The samples, and the segmenters one after another: together they might not fit into memory.
+
+    Nothing is wrong with any of them when the first is measured.
+    """
     from model_zoo.evaluation.samples import check_samples, read_samples  # noqa: PLC0415 - each imports its own
     from model_zoo.registry import open_segmenter  # noqa: PLC0415
+    from model_zoo.weights import WeightSource  # noqa: PLC0415
 
     listed = read_samples(samples)
     chosen = torch_device(device)
-    segmenters = [open_segmenter(name, chosen) for name in names]
+    source = WeightSource(random=True) if random_weights else WeightSource(Settings().weights_folder)
+    for name in names:
+        if not _can_be_built(name, source):
+            open_segmenter(name, chosen, source)
     with progress_bar() as progress:
         bar = progress.add_task("checking the samples", total=len(listed))
         check_samples(listed, lambda: progress.advance(bar))
-    return listed, segmenters
+    return listed, (open_segmenter(name, chosen, source) for name in names)
+
+
+def _can_be_built(name: str, source: WeightSource) -> bool:
+    """Whether a model of that name has its weights at hand; False for what only building shows."""
+    from model_zoo.registry import find_model  # noqa: PLC0415
+    from model_zoo.weights import locate  # noqa: PLC0415
+
+    info = find_model(name, "segmenter")
+    if info is None:
+        return False
+    for spec in info.weights:
+        if not (source.random and spec.published):
+            locate(spec, source.folder)
+    return True
+
+
+def _beside_the_published(record: dict[str, Any]) -> None:
+    """Published figures next to those measured, at a terminal and elsewhere; where there are any."""
+    if record["published"]:
+        ours = f"NoC@85/90 {record['noc85']}/{record['noc90']}"
+        text = f"{record['segmenter']}: {ours} on these {record['samples']} samples; published: {record['published']}"
+        ERR.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _published(segmenter: Segmenter, random_weights: bool) -> str:
+    """Figures that the authors state for these weights."""
+    from model_zoo.registry import find_model  # noqa: PLC0415
+
+    info = None if random_weights else find_model(segmenter.name, "segmenter")
+    return "" if info is None else "; ".join(spec.expected for spec in info.weights if spec.expected)
 
 
 def _measure(
@@ -134,6 +190,8 @@ def _measure(
     summary = summarise(runs, plan.target, plan.max_clicks)
     record = {
         "segmenter": segmenter.name,
+        "random_weights": plan.random_weights,
+        "published": _published(segmenter, plan.random_weights),
         "repair": plan.repair.value,
         "clicker": plan.place.value,
         "seeds": plan.runs if plan.place is Place.HUMAN else None,

@@ -35,7 +35,7 @@ def check_project(settings: Settings, studio: Studio, project_id: int, backend_u
         )
         return
     checks: list[Callable[[], Iterator[Finding]]] = [
-        lambda: _check_config(project),
+        lambda: _check_config(settings, project),
         lambda: _check_connection(studio, project, backend_url),
         lambda: _check_images(settings, studio, project),
     ]
@@ -46,7 +46,7 @@ def check_project(settings: Settings, studio: Studio, project_id: int, backend_u
             yield Finding("check-failed", "warning", f"a check could not be made: {error}", "try again")
 
 
-def _check_config(project: ProjectInfo) -> Iterator[Finding]:
+def _check_config(settings: Settings, project: ProjectInfo) -> Iterator[Finding]:
     problems = check(project.label_config)
     for problem in problems:
         yield Finding(f"config-{problem.code}", problem.severity, problem.message, problem.advice)
@@ -55,7 +55,7 @@ def _check_config(project: ProjectInfo) -> Iterator[Finding]:
         yield Finding("config-repaired", "warning", message, repair(project.label_config))
     if any(problem.code == "unreadable" for problem in problems):
         return
-    models = list(check_config_models(project.id, read_schema(project.label_config)))
+    models = list(check_config_models(settings, project.id, read_schema(project.label_config)))
     yield from models
     if not problems and not models:
         yield Finding("config-ok", "ok", f"the labelling config of project {project.id} can be used")

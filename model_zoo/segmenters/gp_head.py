@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.encoders import resize
+from model_zoo.modifiers import register_modifier
 from model_zoo.prompt import Prompt
 from model_zoo.segmenters import gp_posterior
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
@@ -219,3 +220,9 @@ def _colours(lab: NDArray[np.uint8], shape: tuple[int, ...], rows: Cells, cols: 
     """Lab colours (..., 3) at image pixels, rows and cols broadcast: those of the nearest kept pixel."""
     found = lab[rows * lab.shape[0] // shape[0], cols * lab.shape[1] // shape[1]]
     return found.astype(np.float32)
+
+
+@register_modifier()
+def gp(segmenter: Segmenter) -> GpHead:
+    """Gaussian-process head: obeys every click."""
+    return GpHead(segmenter)

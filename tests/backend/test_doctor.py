@@ -37,7 +37,7 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names of the weights that are not at hand; all of them are, whatever is installed here."""
     missing: set[str] = set()
 
-    def locate(spec: WeightSpec) -> Path:
+    def locate(spec: WeightSpec, folder: Path | None = None) -> Path:
         if spec.name in missing:
             raise WeightsMissing(spec.advice)
         return Path(spec.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +13,14 @@ from torch import Tensor
 from backend import embeddings
 from backend.embeddings import Decoder
 from backend.images import UprightImage
+from model_zoo.errors import WeightsMissing
 from model_zoo.prompt import Click, Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.clicknet import ClickNetParameters, ClickNetSegmenter
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork, Pyramid
+from model_zoo.weight_store import import_file
+from model_zoo.weights import WeightSource
+from tests.fakes.fake_network import registered, save_official
 
 pytestmark = pytest.mark.unit
 
@@ -113,3 +118,57 @@ def test_warming_up_zooms_in_as_a_second_click_does(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(embeddings, "create_segmenter", lambda *_, **__: made)
     decoder().warm_up("clicknet")
     assert seen == [(160, 160), (96, 96)], "the whole image, then the object's surroundings"
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names in the order in which their segmenters were built; "broken..." have no weights until "weights" is there."""
+    order: list[str] = []
+
+    def create(name: str, *_: Any) -> Counting:
+        if name.startswith("broken") and "weights" not in order:
+            raise WeightsMissing("none")
+        order.append(name)
+        return Counting()
+
+    monkeypatch.setattr(embeddings, "create_segmenter", create)
+    return order
+
+
+def test_segmenters_used_last_stay(built: list[str]) -> None:
+    made = Decoder(lambda: "cpu", 1 << 20, loaded=2)
+    for name in ("a", "b", "a", "c", "a", "b"):
+        made.segmenter(name)
+    assert built == ["a", "b", "c", "b"], "b was used longest ago when c came, c when b came back"
+
+
+def test_one_segmenter_at_a_time(built: list[str]) -> None:
+    made = Decoder(lambda: "cpu", 1 << 20, loaded=1)
+    for name in ("a", "a", "b", "a"):
+        made.segmenter(name)
+    assert built == ["a", "b", "a"]
+
+
+def test_missing_weights_are_looked_for_again_and_cost_nobody_a_place(built: list[str]) -> None:
+    made = Decoder(lambda: "cpu", 1 << 20, loaded=2)
+    made.segmenter("a")
+    made.segmenter("b")
+    for _ in range(3):
+        with pytest.raises(WeightsMissing):
+            made.segmenter("broken")
+    made.segmenter("a")
+    made.segmenter("b")
+    assert built == ["a", "b"]
+    built.append("weights")
+    made.segmenter("broken")
+    assert built[-1] == "broken"
+
+
+def test_weights_come_from_the_folder_without_a_restart(tmp_path: Path) -> None:
+    with registered():
+        made = Decoder(lambda: "cpu", 1 << 20, source=WeightSource(tmp_path / "weights"))
+        with pytest.raises(WeightsMissing):
+            made.decode("fake-net", image(), Prompt(CLICKS))
+        save_official(tmp_path / "fake_official.pth")
+        import_file("fake-net", tmp_path / "fake_official.pth", tmp_path / "weights")
+        assert made.decode("fake-net", image(), Prompt(CLICKS)).logits.shape == (8, 8)

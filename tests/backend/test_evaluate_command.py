@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from backend import cli
 from model_zoo import registry
 from model_zoo.segmenters.base import Segmenter
+from model_zoo.weights import WeightSource
 from tests.model_zoo.evaluation.fakes import Growing, Stubborn, bar
 
 pytestmark = pytest.mark.unit
@@ -38,8 +39,8 @@ def samples(tmp_path: Path) -> Path:
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     real = registry.create_segmenter
 
-    def create(name: str, device: str = "cpu") -> Segmenter:
-        return FAKES[name](bar(10)[1]) if name in FAKES else real(name, device)
+    def create(name: str, device: str = "cpu", source: WeightSource | None = None) -> Segmenter:
+        return FAKES[name](bar(10)[1]) if name in FAKES else real(name, device, source)
 
     monkeypatch.setattr(registry, "create_segmenter", create)
 

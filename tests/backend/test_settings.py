@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from backend.settings import Settings
+from model_zoo.mask_quality import QualityLimits
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +67,9 @@ def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         {"budget": "project"},
         {"device": "tpu"},
         {"deep_every": 0},
+        {"quality_min_area": -1},
+        {"quality_max_share": 0},
+        {"quality_max_holes": 1.1},
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
@@ -96,3 +100,16 @@ def test_a_deep_learner_is_the_default_with_cuda_only(chosen: str, device: str, 
 def test_an_empty_name_in_the_environment_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLICKPICK_DEEP_LEARNER", "")
     assert Settings(device="cuda").deep_learner_name == ""
+
+
+def test_the_weights_folder_is_in_the_data_folder_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(data=Path("/data")).weights_folder == Path("/data/weights")
+    monkeypatch.setenv("CLICKPICK_WEIGHTS", "/shared/weights")
+    monkeypatch.setenv("CLICKPICK_OFFLINE", "1")
+    settings = Settings(data=Path("/data"))
+    assert (settings.weights_folder, settings.offline) == (Path("/shared/weights"), True)
+
+
+def test_masks_are_judged_by_the_limits_of_the_zoo_unless_told_otherwise() -> None:
+    settings, limits = Settings(), QualityLimits()
+    assert {name: getattr(settings, f"quality_{name}") for name in vars(limits)} == vars(limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -88,7 +88,8 @@ def _handler(answer: Callable[[Call], Any]) -> type[BaseHTTPRequestHandler]:
             if "Content-Length" not in said.headers:
                 self.send_header("Content-Length", str(len(said.content)))
             self.end_headers()
-            self.wfile.write(said.content)
+            with suppress(ConnectionError):  # the other side has heard enough
+                self.wfile.write(said.content)
 
         do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 

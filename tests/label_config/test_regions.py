@@ -54,6 +54,17 @@ def test_the_envelope_is_that_of_the_upright_image(image: ImageSchema) -> None:
     assert "origin" not in region
 
 
+@pytest.mark.parametrize("output", ["brush", "bitmask", "polygon"])
+def test_a_note_goes_with_the_first_region(output: str) -> None:
+    config = render("both", ["cat", "dog"], output)  # type: ignore[arg-type]
+    schema = read_schema(config)
+    regions = mask_regions(_mask(), schema.images[0], "dog", region_id="r", note="two parts")
+    assert [region.get("meta") for region in regions[:2]] == [{"text": ["two parts"]}, None][: len(regions)]
+    assert all(invalid_reason(region, schema) is None for region in regions)
+    assert LabelInterface(config).validate_prediction({"result": regions})
+    assert len(read_masks(schema.images[0], regions)) == len(regions)
+
+
 def test_same_mask_same_regions(image: ImageSchema) -> None:
     assert mask_regions(_mask(), image, "cat", region_id="r") == mask_regions(
         _mask(), image, "cat", region_id="r"

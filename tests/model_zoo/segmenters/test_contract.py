@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 
-from model_zoo.errors import BadInput, WeightsMissing
+from model_zoo.errors import BadInput
 from model_zoo.prompt import Box, Click, Prompt
-from model_zoo.registry import create_segmenter, list_models
-from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.registry import create_segmenter
+from model_zoo.segmenters.base import Segmenter
 from model_zoo.segmenters.repair import honour_clicks
+from tests.model_zoo.segmenters.contract_cases import (
+    CLICKS,
+    HEIGHT,
+    NAMES,
+    PROMPTS,
+    WIDTH,
+    build,
+    check,
+    disk,
+    embedded,
+    is_network,
+    needs_sense,
+    once_a_network,
+    source_of,
+)
 
 pytestmark = pytest.mark.unit
-NAMES = [*(info.name for info in list_models(kind="segmenter")), "gp-lite0+gp"]
-HEIGHT, WIDTH = 90, 120
-CLICKS = (Click(45.5, 60.5), Click(5.5, 5.5, False), Click(38.2, 52.9), Click(80.5, 110.5, False))
-PROMPTS = {
-    "one click": Prompt(CLICKS[:1]),
-    "four clicks": Prompt(CLICKS),
-    "negative only": Prompt(CLICKS[1:2]),
-    "box": Prompt(box=Box(20, 30, 70, 90)),
-    "box and clicks": Prompt(CLICKS[:2], box=Box(20, 30, 70, 90)),
-}
-
-
-@cache
-def build(name: str) -> Segmenter:
-    try:
-        return create_segmenter(name)
-    except WeightsMissing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(params=NAMES)
@@ -42,29 +38,11 @@ def segmenter(request: pytest.FixtureRequest) -> Segmenter:
     return build(request.param)
 
 
-def disk() -> np.ndarray:
-    """A red disk of radius 25 in the middle of a green ground, with some noise."""
-    rows, cols = np.mgrid[:HEIGHT, :WIDTH]
-    inside = np.hypot(rows - 45, cols - 60) < 25
-    image = np.where(inside[..., None], (210, 60, 50), (60, 150, 70)).astype(np.int16)
-    noise = np.random.default_rng(0).integers(-12, 13, image.shape)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
-
-
-@cache
-def embedded(name: str) -> Embedding:
-    return build(name).encode(disk())
-
-
-def check(mask: Mask, height: int, width: int) -> None:
-    assert mask.logits.shape == (height, width)
-    assert mask.logits.dtype == np.float32
-    assert np.isfinite(mask.logits).all()
-    assert 0.0 <= mask.score <= 1.0
-    if mask.uncertainty is not None:
-        assert mask.uncertainty.shape == (height, width)
-        assert mask.uncertainty.dtype == np.float32
-        assert ((mask.uncertainty >= 0.0) & (mask.uncertainty <= 1.0)).all()
+@pytest.fixture
+def distinct(segmenter: Segmenter) -> Segmenter:
+    """For what takes long: of equal small networks, one."""
+    once_a_network(segmenter)
+    return segmenter
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
@@ -89,6 +67,7 @@ def test_encoding_is_deterministic_and_leaves_the_image_alone(segmenter: Segment
 
 @pytest.mark.parametrize("key", ["one click", "four clicks", "box", "box and clicks"])
 def test_the_obvious_object_is_found(segmenter: Segmenter, key: str) -> None:
+    needs_sense(segmenter)
     found = segmenter.decode(embedded(segmenter.name), PROMPTS[key]).logits > 0
     rows, cols = np.mgrid[:HEIGHT, :WIDTH]
     truth = np.hypot(rows - 45, cols - 60) < 25
@@ -123,21 +102,21 @@ def test_batch_is_single(segmenter: Segmenter) -> None:
         assert np.allclose(mask.logits, segmenter.decode(embedding, prompt).logits, atol=1e-4)
 
 
-def test_concurrent_is_serial(segmenter: Segmenter) -> None:
-    embedding, prompts = embedded(segmenter.name), [*PROMPTS.values()] * 3
-    serial = [segmenter.decode(embedding, prompt).logits for prompt in prompts]
+def test_concurrent_is_serial(distinct: Segmenter) -> None:
+    embedding, prompts = embedded(distinct.name), [*PROMPTS.values()] * 3
+    serial = [distinct.decode(embedding, prompt).logits for prompt in prompts]
     with ThreadPoolExecutor(4) as pool:
-        concurrent = list(pool.map(lambda prompt: segmenter.decode(embedding, prompt).logits, prompts))
-        again = pool.map(segmenter.encode, [disk()] * 4)
+        concurrent = list(pool.map(lambda prompt: distinct.decode(embedding, prompt).logits, prompts))
+        again = pool.map(distinct.encode, [disk()] * 4)
     for expected, got in zip(serial, concurrent, strict=True):
         assert np.allclose(expected, got, atol=1e-4)
     for fresh in again:
-        assert np.allclose(segmenter.decode(fresh, prompts[1]).logits, serial[1], atol=1e-3)
+        assert np.allclose(distinct.decode(fresh, prompts[1]).logits, serial[1], atol=1e-3)
 
 
 def test_the_order_of_clicks_does_not_matter_where_the_model_says_so(segmenter: Segmenter) -> None:
     if not segmenter.order_free:
-        pytest.skip(f"{segmenter.name} depends on the order of clicks")
+        pytest.skip("it depends on the order of clicks")
     embedding = embedded(segmenter.name)
     expected = segmenter.decode(embedding, Prompt(CLICKS)).logits
     for clicks in permutations(CLICKS):
@@ -145,10 +124,10 @@ def test_the_order_of_clicks_does_not_matter_where_the_model_says_so(segmenter: 
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (2, 2), (33, 31), (1, 500)])
-def test_extreme_sizes(segmenter: Segmenter, shape: tuple[int, int]) -> None:
+def test_extreme_sizes(distinct: Segmenter, shape: tuple[int, int]) -> None:
     height, width = shape
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    embedding = segmenter.encode(image)
+    embedding = distinct.encode(image)
     corner = Click(height, width)
     for prompt in (
         Prompt((corner,)),
@@ -156,7 +135,7 @@ def test_extreme_sizes(segmenter: Segmenter, shape: tuple[int, int]) -> None:
         Prompt(box=Box(0, 0, height, width)),
         Prompt((corner,), box=Box(0, 0, height / 2, width / 2)),
     ):
-        check(segmenter.decode(embedding, prompt), height, width)
+        check(distinct.decode(embedding, prompt), height, width)
 
 
 @pytest.mark.parametrize(
@@ -164,37 +143,38 @@ def test_extreme_sizes(segmenter: Segmenter, shape: tuple[int, int]) -> None:
 )
 @pytest.mark.parametrize("positive", [True, False])
 def test_after_the_repair_every_click_has_its_sign(
-    segmenter: Segmenter, row: float, col: float, positive: bool
+    distinct: Segmenter, row: float, col: float, positive: bool
 ) -> None:
     clicks = (*CLICKS[:2], Click(row, col, positive), Click(row, col - 1.0, not positive))
-    mask = segmenter.decode(embedded(segmenter.name), Prompt(clicks))
+    mask = distinct.decode(embedded(distinct.name), Prompt(clicks))
     logits, _ = honour_clicks(mask.logits, clicks)
     signs = {click.pixel(HEIGHT, WIDTH): click.positive for click in clicks}
     assert all(bool(logits[pixel] > 0) == wanted for pixel, wanted in signs.items())
 
 
-def test_a_hundred_clicks(segmenter: Segmenter) -> None:
+def test_a_hundred_clicks(distinct: Segmenter) -> None:
     rng = np.random.default_rng(1)
     clicks = tuple(
         Click(row, col, bool(np.hypot(row - 45, col - 60) < 25))
         for row, col in rng.uniform((0, 0), (HEIGHT, WIDTH), (100, 2))
     )
-    mask = segmenter.decode(embedded(segmenter.name), Prompt(clicks))
+    mask = distinct.decode(embedded(distinct.name), Prompt(clicks))
     check(mask, HEIGHT, WIDTH)
-    _, contradicted = honour_clicks(mask.logits, clicks)
-    assert contradicted <= 15
+    if not is_network(distinct.name):
+        _, contradicted = honour_clicks(mask.logits, clicks)
+        assert contradicted <= 15
 
 
 @pytest.mark.parametrize(
     "box", [Box(70, 90, 20, 30), Box(40, 40, 40, 40), Box(-9, -9, -5, -5), Box(0, 0, 90, 120)]
 )
-def test_odd_boxes(segmenter: Segmenter, box: Box) -> None:
-    check(segmenter.decode(embedded(segmenter.name), Prompt(box=box)), HEIGHT, WIDTH)
+def test_odd_boxes(distinct: Segmenter, box: Box) -> None:
+    check(distinct.decode(embedded(distinct.name), Prompt(box=box)), HEIGHT, WIDTH)
 
 
-def test_a_flat_image(segmenter: Segmenter) -> None:
-    embedding = segmenter.encode(np.full((64, 64, 3), 127, dtype=np.uint8))
-    check(segmenter.decode(embedding, Prompt((Click(32, 32), Click(5, 5, False)))), 64, 64)
+def test_a_flat_image(distinct: Segmenter) -> None:
+    embedding = distinct.encode(np.full((64, 64, 3), 127, dtype=np.uint8))
+    check(distinct.decode(embedding, Prompt((Click(32, 32), Click(5, 5, False)))), 64, 64)
 
 
 def test_the_contract_says_who_it_is(segmenter: Segmenter) -> None:
@@ -209,18 +189,18 @@ def test_what_is_no_image_is_refused(segmenter: Segmenter) -> None:
 
 
 @pytest.mark.slow
-def test_twelve_megapixels(segmenter: Segmenter) -> None:
+def test_twelve_megapixels(distinct: Segmenter) -> None:
     image = np.tile(disk(), (34, 34, 1))[:3000, :4000]
-    embedding = segmenter.encode(image)
+    embedding = distinct.encode(image)
     assert embedding.nbytes < 64 << 20
-    check(segmenter.decode(embedding, Prompt((Click(1500, 2000),))), 3000, 4000)
+    check(distinct.decode(embedding, Prompt((Click(1500, 2000),))), 3000, 4000)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("key", ["one click", "four clicks", "box"])
 def test_the_gpu_says_what_the_cpu_says(segmenter: Segmenter, key: str) -> None:
-    on_gpu = create_segmenter(segmenter.name, "cuda")
+    on_gpu = create_segmenter(segmenter.name, "cuda", source_of(segmenter.name))
     found = on_gpu.decode(on_gpu.encode(disk()), PROMPTS[key])
     expected = segmenter.decode(embedded(segmenter.name), PROMPTS[key])
     check(found, HEIGHT, WIDTH)

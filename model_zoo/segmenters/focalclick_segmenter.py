@@ -1,0 +1,208 @@
+"""FocalClick as a segmenter: a coarse mask of the object's surroundings, then one part of it refined, every click.
+
+Chen et al., FocalClick: Towards Practical Interactive Image Segmentation, CVPR 2022, and its published predictor
+(github.com/XavierCHEN34/ClickSEG, commit 0c801cf; its README says MIT, its licence file Apache-2.0); written from a
+description of both. Deliberate differences, besides those of focalclick_loop: an earlier answer in which nothing is
+found makes it look at the whole image again and forget the target crop (there, the answer to the whole image is then
+pasted into the crop; ``NAME+published`` does that too); logits are finite; strokes become clicks; without a positive
+click, stroke or mask there is no object.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model_zoo.encoders import check_image
+from model_zoo.prompt import Prompt
+from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.segmenters.focalclick_loop import Bools, focus_region, merge
+from model_zoo.segmenters.focalclick_network import FocalClickNetwork
+from model_zoo.segmenters.focalclick_sampling import squared
+from model_zoo.segmenters.focalclick_target import SURE, FocalClickState, Pixel, View, choose_view, hull
+from model_zoo.segmenters.precision import quick_precision
+from model_zoo.segmenters.predictor_maps import (
+    LIMIT,
+    Floats,
+    resize,
+    window_points,
+)
+from model_zoo.segmenters.probability import confidence
+from model_zoo.segmenters.stroke_points import stroke_clicks
+from model_zoo.segmenters.zoom_in import Region, whole
+
+COARSE_SURE = 0.49  # logit (there, too) from which it belongs to the coarse mask
+MANY = 10  # clicks after which only the focus crop of an answer changes
+LEAST = np.float32(1e-6)  # logit of a pixel that a merge keeps
+UNBOUNDED = 30.0  # logits that the next click sees end here, those of masks at LIMIT
+
+
+@dataclass(frozen=True)
+class FocalClickParameters:
+    """quick: the processor's quickest number format instead of float32. paste_always: where nothing was found, the
+    answer to the whole image goes into the target crop of before."""
+
+    quick: bool = True
+    paste_always: bool = False
+
+
+class FocalClick(Segmenter):
+    """A FocalClickNetwork with the published loop around it; ``state`` is a FocalClickState."""
+
+    prompts: ClassVar[frozenset[str]] = frozenset({"click", "stroke"})
+    stateful: ClassVar[bool] = True
+    order_free: ClassVar[bool] = False
+    published: ClassVar[FocalClickParameters] = FocalClickParameters(quick=False, paste_always=True)
+
+    def __init__(
+        self,
+        name: str,
+        network: FocalClickNetwork,
+        digest: str,
+        device: str = "cpu",
+        parameters: FocalClickParameters | None = None,
+    ) -> None:
+        """digest: names the weights."""
+        self.digest = digest
+        self._device = torch.device(device)
+        self._network = network.eval().requires_grad_(False).to(self._device)
+        self._is_called(name, parameters or FocalClickParameters())
+
+    def _is_called(self, name: str, parameters: FocalClickParameters) -> None:
+        self.name, self.parameters = name, parameters
+        self.fingerprint = f"{name}:{self.digest}:{self._network.side}:{parameters}"
+
+    def changed(self, suffix: str, parameters: FocalClickParameters) -> FocalClick:
+        """The same network, asked in another way, as NAME + suffix; see ``model_zoo.modifiers``."""
+        other = copy.copy(self)
+        other._is_called(self.name + suffix, parameters)
+        return other
+
+    def encode(self, image: NDArray[np.uint8]) -> Embedding:
+        """The image itself: the network sees it together with the clicks."""
+        check_image(image)
+        return Embedding(image.shape[0], image.shape[1], image.nbytes, image.copy())
+
+    def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
+        shape = embedding.height, embedding.width
+        prompt.check_mask(*shape)
+        mask = prompt.mask if prompt.mask is not None and prompt.mask.any() else None
+        strokes, clicks = (_pixels(found, shape) for found in (stroke_clicks(prompt.strokes), prompt.clicks))
+        points = [*strokes, *clicks]
+        if not points or not (mask is not None or any(positive for _, _, positive in points)):
+            return _given(mask, shape, state)
+        before = state if isinstance(state, FocalClickState) else None
+        view = choose_view(before, points, shape, paste_always=self.parameters.paste_always)
+        fresh = points if before is None else points[-1:]
+        if before is None and mask is not None:
+            before = FocalClickState(whole(shape), mask.astype(np.float32), None, mask)
+        with torch.inference_mode():
+            region, logits = self._look(embedding.data, before, view, points, len(clicks) > MANY)
+            probability = torch.sigmoid(logits).cpu().numpy()
+        full: Floats = np.full(shape, -LIMIT, dtype=np.float32)
+        full[region.window] = logits.clamp(-LIMIT, LIMIT).cpu().numpy()
+        merged = None
+        if mask is not None and before is not None:
+            merged = merge(mask if before.merged is None else before.merged, full > 0, fresh)
+            full = np.where(merged, np.maximum(np.abs(full), LEAST), -np.abs(full))
+        return Mask(full, confidence(full), None, FocalClickState(region, probability, view.target, merged))
+
+    def _look(
+        self,
+        image: NDArray[np.uint8],
+        before: FocalClickState | None,
+        view: View,
+        points: Sequence[Pixel],
+        only_focus: bool,
+    ) -> tuple[Region, Tensor]:
+        """The region that is answered and its logits (height, width), beyond LIMIT too.
+
+        only_focus: all but the focus crop stays as it was before.
+        """
+        side, seen, region = self._network.side, view.seen, view.pasted
+        memory: Floats = np.zeros((side, side, 1), dtype=np.float32)
+        if before is not None:
+            memory = squared(before.inside(seen)[..., None], whole((seen.height, seen.width)), side)
+        with self._precision():
+            coarse = self._network.coarse(
+                self._pixels(image, seen), self._tensor(memory), window_points(points, seen, side, side)
+            )
+        probability = resize(torch.sigmoid(coarse[0][0]), seen.height, seen.width)
+        logits = _logits(resize(probability, region.height, region.width)[0])
+        focus = _focus(logits, before, region, points[-1], (image.shape[0], image.shape[1]))
+        fine = self._refined(image, region, focus, points, coarse)
+        if only_focus and before is not None:
+            region = hull(before.region, focus)
+            logits = _logits(torch.from_numpy(before.inside(region)).to(self._device))
+        top, left = focus.top - region.top, focus.left - region.left
+        logits[top : top + focus.height, left : left + focus.width] = fine
+        return region, logits.clamp_(-UNBOUNDED, UNBOUNDED)
+
+    def _refined(
+        self,
+        image: NDArray[np.uint8],
+        region: Region,
+        focus: Region,
+        points: Sequence[Pixel],
+        coarse: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Logits (height, width) of the focus crop. coarse: logits and features of the target crop."""
+        side = self._network.side
+        rows, cols = side / region.height, side / region.width
+        box = (
+            max((focus.top - region.top) * rows, 0.0),
+            max((focus.left - region.left) * cols, 0.0),
+            min((focus.bottom - region.top) * rows, float(side)),
+            min((focus.right - region.left) * cols, float(side)),
+        )
+        seen = window_points(points, focus, side, side)
+        with self._precision():
+            fine = self._network.refine(self._pixels(image, focus), seen, *coarse, box)
+        return resize(fine[0], focus.height, focus.width)[0]
+
+    def _pixels(self, image: NDArray[np.uint8], region: Region) -> Tensor:
+        """(3, side, side) in [0, 1] of a region."""
+        return self._tensor(squared(image, region, self._network.side) / np.float32(255.0))
+
+    def _tensor(self, values: Floats) -> Tensor:
+        """(C, h, w) on the device of (h, w, C)."""
+        return torch.from_numpy(values).permute(2, 0, 1).contiguous().to(self._device)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return quick_precision(self._device) if self.parameters.quick else nullcontext()
+
+
+def _logits(probability: Tensor) -> Tensor:
+    """Finite, of the probabilities' shape. Without the first limits, 0 and 1 would take ten times as long."""
+    return torch.logit(probability.clamp(1e-13, 1.0 - 2.0**-24))
+
+
+def _focus(
+    logits: Tensor, before: FocalClickState | None, region: Region, click: Pixel, shape: tuple[int, int]
+) -> Region:
+    """The focus crop by the coarse logits (height, width) of the target crop and the mask before."""
+    found, previous = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    found[region.window] = (logits > COARSE_SURE).cpu().numpy()
+    if before is not None:
+        previous[before.region.window] = before.probability > np.float32(SURE)
+    return focus_region(found, previous, click[:2], region)
+
+
+def _pixels(clicks: Sequence[Any], shape: tuple[int, int]) -> list[Pixel]:
+    return [(*click.pixel(*shape), click.positive) for click in clicks]
+
+
+def _given(mask: Bools | None, shape: tuple[int, int], state: Any) -> Mask:
+    """The mask to start from as long as nobody has clicked, else nothing at all."""
+    logits = np.full(shape, -LIMIT, dtype=np.float32)
+    if mask is not None:
+        logits[mask] = LIMIT
+    return Mask(logits, 0.0 if mask is None else 1.0, None, state)
