@@ -16,6 +16,7 @@ from rich.table import Table
 
 from backend.commands import evaluate, review, training
 from backend.errors import ClickPickError
+from backend.memory import keep_freed_memory
 from backend.settings import Settings
 from model_zoo.errors import ModelZooError, WeightsMissing
 
@@ -42,6 +43,7 @@ Project = Annotated[int, typer.Option("--project", help="number of the project i
 
 def main() -> None:
     """Entry point; expected failures are one line on standard error and exit code 1."""
+    keep_freed_memory()
     try:
         app()
     except (ClickPickError, ModelZooError) as error:
