@@ -7,6 +7,7 @@ Plain cross-entropy: label smoothing of 0.1 cost a point of mIoU on CamVid's val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -165,9 +166,13 @@ def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, dropout: np.rand
 
 
 def _mask(shape: tuple[int, ...], share: float, dropout: np.random.Generator) -> torch.Tensor:
-    """0 for the share that is dropped, and for the rest what keeps the mean at 1. NumPy draws faster than torch."""
-    kept = torch.from_numpy(dropout.random(shape, dtype=np.float32)) >= share
-    return kept.float() / (1 - share)
+    """0 for the share that is dropped, to 1/256, and for the rest what keeps the mean at 1.
+
+    Bytes of NumPy's are drawn several times as fast as numbers, its or torch's.
+    """
+    dropped = round(256 * share)
+    drawn = np.frombuffer(dropout.bytes(math.prod(shape)), dtype=np.uint8).reshape(shape)
+    return torch.from_numpy(drawn >= dropped).float().mul_(256 / (256 - dropped))
 
 
 def _averaged(weight2: torch.Tensor, bias2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
