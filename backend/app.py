@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from backend.errors import BadRequest, ClickPickError
 from backend.logs import configure_logging
+from backend.memory import keep_freed_memory
 from backend.request_checks import check_request
 from backend.service import Service
 from backend.settings import Settings
@@ -29,6 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application and start warming up in the background."""
     settings = settings or Settings()
     configure_logging(settings.log_level)
+    keep_freed_memory()
     # label-studio-ml 2.x opens a small database where it is imported; it belongs into our data folder.
     settings.data.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MODEL_DIR", str(settings.data))

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from backend.commands import evaluate, review, training, weights
 from backend.commands.weights_output import advise, millions, state_of
 from backend.errors import ClickPickError
+from backend.memory import keep_freed_memory
 from backend.settings import Settings
 from model_zoo.errors import ModelZooError
 
@@ -44,6 +45,7 @@ Project = Annotated[int, typer.Option("--project", help="number of the project i
 
 def main() -> None:
     """Entry point; expected failures are one line on standard error and exit code 1."""
+    keep_freed_memory()
     try:
         app()
     except (ClickPickError, ModelZooError) as error:

@@ -14,8 +14,10 @@ from PIL import Image
 
 from backend.demo.clickpick import ClickPickServer
 from backend.machine import machine, versions
+from backend.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
+keep_freed_memory()  # as the service does
 
 
 def report(benchmark: str, **figures: Any) -> None:

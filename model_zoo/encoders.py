@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from model_zoo.errors import BadInput, UnknownModel, WeightsMissing
+from model_zoo.fused import quicken
+from model_zoo.precision import quick_precision
 from model_zoo.pyramid import PyramidLevels, normalisation, preprocessing
 from model_zoo.weights import WeightSpec, file_digest, load_state, locate
 
@@ -59,7 +61,7 @@ class Encoder:
 
     ``strides`` and ``channels`` describe the pyramid, finest level first; the levels of a ViT are tokens of some of
     its blocks, all at the stride of its patches. ``fingerprint`` names weights and preprocessing: equal fingerprints
-    give equal features.
+    give equal features, up to what ``quick_precision`` rounds on one processor and not on another.
     """
 
     def __init__(self, name: str, model: Any, digest: str, device: str = "cpu") -> None:
@@ -68,17 +70,17 @@ class Encoder:
         self.name = name
         self.strides = self._levels.strides
         self.channels = self._levels.channels
-        self.fingerprint = f"{name}:{digest[:16]}:{preprocessing(model, self._levels)}"
         self.device = torch.device(device)
+        self.fingerprint = f"{name}:{digest[:16]}:{preprocessing(model, self._levels)}"
         self._offset, self._scale = (part.to(self.device) for part in normalisation(model))
         self._model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
 
     def features(self, image: NDArray[np.uint8], scale: float = 1.0) -> tuple[torch.Tensor, ...]:
         """Pyramid of the image resized by ``scale`` (2.0 enlarges it before the encoder).
 
-        image: (H, W, 3) uint8 RGB. Level i is (C_i, ceil(h / stride_i), ceil(w / stride_i)) float32 on the
-        encoder's device, h and w being round(H * scale), round(W * scale), at least 1. The tensors are
-        inference tensors: clone them before training on them.
+        image: (H, W, 3) uint8 RGB. Level i is (C_i, ceil(h / stride_i), ceil(w / stride_i)) float32 on the encoder's
+        device, channels last in memory where the network's are, h and w being round(H * scale), round(W * scale), at
+        least 1. The tensors are inference tensors: clone them before training on them.
         """
         check_image(image)
         resized = resize(image, scale)
@@ -87,12 +89,12 @@ class Encoder:
         padded = cv2.copyMakeBorder(
             resized, 0, -height % multiple, 0, -width % multiple, cv2.BORDER_REPLICATE
         )
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_precision(self.device):
             pixels = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None]
             pixels = pixels.float() / self._scale - self._offset
             levels = self._levels.read(self._model, pixels.contiguous(memory_format=torch.channels_last))
             return tuple(
-                level[0, :, : -(-height // stride), : -(-width // stride)].contiguous()
+                level[0, :, : -(-height // stride), : -(-width // stride)].float()
                 for level, stride in zip(levels, self.strides, strict=True)
             )
 
@@ -130,6 +132,8 @@ def create_encoder(name: str, device: str = "cpu", weights_dir: Path | None = No
 @cache
 def _build(name: str, device: str, weights_dir: Path | None) -> Encoder:
     model, digest = create_network(name, weights_dir)
+    if name in ENCODERS:  # whose layers follow each other as they are listed
+        quicken(model)
     return Encoder(name, model, digest, device)
 
 

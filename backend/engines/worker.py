@@ -22,6 +22,7 @@ from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
 from backend.learning.versions import Versions
 from backend.logs import configure_logging
+from backend.memory import keep_freed_memory
 from backend.round_queue import DEEP, INSTANT, Kind, Round
 from backend.services import open_images, open_studio
 from backend.settings import Settings
@@ -160,6 +161,7 @@ def main(kind: Kind) -> None:
     configure_logging(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    keep_freed_memory()
     share_cores()
     worker = Worker(settings, kind)
     if kind == DEEP:

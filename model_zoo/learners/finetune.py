@@ -28,6 +28,7 @@ from model_zoo.learners.state import Description, read_state, write_state
 from model_zoo.learners.tiles import predict_tiled
 from model_zoo.learners.trainer import Trainer
 from model_zoo.learners.trunk import SegmentationNetwork, initialise
+from model_zoo.precision import quick_precision
 
 NETWORK = "network.safetensors"
 READING_SHARE = 0.05
@@ -203,11 +204,13 @@ class Finetune(Learner):
         multiple = network.trunk.multiple
         padded = cv2.copyMakeBorder(image, 0, -height % multiple, 0, -width % multiple, cv2.BORDER_REPLICATE)
         pixels = torch.from_numpy(padded).to(self._device).permute(2, 0, 1)[None].float()
-        parts = network.encode(pixels.contiguous(memory_format=torch.channels_last))
+        with quick_precision(self._device):
+            parts = network.encode(pixels.contiguous(memory_format=torch.channels_last))
         answers = np.empty((samples, len(self.classes), height, width), dtype=np.float32)
         for place in range(samples):
             rng = None if samples == 1 else torch.Generator(self._device).manual_seed(place)
-            logits = network.decode(parts, rng)
+            with quick_precision(self._device):
+                logits = network.decode(parts, rng).float()
             full = nnf.interpolate(logits, size=padded.shape[:2], mode="bilinear", align_corners=False)
             answers[place] = full[0, :, :height, :width].softmax(dim=0).cpu().numpy()
         return answers

@@ -37,7 +37,7 @@ class FinetunePolicy:
     held_out: float = 0.1
     held_out_from: int = 100
     patience: int = 10
-    mixed_precision: bool = True  # on CUDA only
+    mixed_precision: bool = True  # where it is quick: CUDA, and processors with AMX
     augmentation: Augmentation = field(default_factory=Augmentation)
     tiling: Tiling = field(default_factory=Tiling)
 

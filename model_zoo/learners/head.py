@@ -7,6 +7,7 @@ Plain cross-entropy: label smoothing of 0.1 cost a point of mIoU on CamVid's val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -16,6 +17,7 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 
 from model_zoo.errors import BadInput
+from model_zoo.precision import quick_dtype, quick_precision
 
 HEADS = 3
 HIDDEN = 64
@@ -109,7 +111,7 @@ def fit_head(
     """
     generator, dropout = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     mean, scale = vectors.mean(dim=0), _scale(vectors)
-    vectors = (vectors - mean) / scale
+    vectors = ((vectors - mean) / scale).to(quick_dtype(vectors.device))
     present, targets, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     layers = _initial(vectors.shape[1], len(present), generator)
     weights = _class_weights(counts)[targets]
@@ -118,10 +120,11 @@ def fit_head(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     loss = torch.zeros(())
     for step, batch in enumerate(_batches(len(labels), steps, generator)):
-        logits = _forward(layers, vectors[batch], dropout)
-        truth = targets[batch].expand(HEADS, -1)
+        with quick_precision(vectors.device):
+            logits = _forward(layers, vectors[batch], dropout).float()
+        truth, weight = targets[batch].expand(HEADS, -1), weights[batch]
         losses = nnf.cross_entropy(logits.mT, truth, reduction="none").mean(dim=0)
-        loss = (losses * weights[batch]).sum() / weights[batch].sum()
+        loss = (losses * weight).sum() / weight.sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -156,16 +159,20 @@ def _forward(layers: list[torch.Tensor], vectors: torch.Tensor, dropout: np.rand
     A mask of its own for each vector is no better (58.8 against 58.7 mIoU on CamVid) and took 1.6 times as long.
     """
     weight1, bias1, weight2, bias2 = layers
-    seen = vectors * _mask((vectors.shape[1],), INPUT_DROPOUT, dropout)
+    seen = vectors * _mask((vectors.shape[1],), INPUT_DROPOUT, dropout).to(vectors.dtype)
     hidden = torch.relu(torch.addmm(bias1, seen, weight1))
     hidden = hidden * _mask(tuple(hidden.shape), HIDDEN_DROPOUT, dropout)
     return torch.baddbmm(bias2, hidden.reshape(-1, HEADS, HIDDEN).transpose(0, 1), weight2)
 
 
 def _mask(shape: tuple[int, ...], share: float, dropout: np.random.Generator) -> torch.Tensor:
-    """0 for the share that is dropped, and for the rest what keeps the mean at 1. NumPy draws faster than torch."""
-    kept = torch.from_numpy(dropout.random(shape, dtype=np.float32)) >= share
-    return kept.float() / (1 - share)
+    """0 for the share that is dropped, to 1/256, and for the rest what keeps the mean at 1.
+
+    Bytes of NumPy's are drawn several times as fast as numbers, its or torch's.
+    """
+    dropped = round(256 * share)
+    drawn = np.frombuffer(dropout.bytes(math.prod(shape)), dtype=np.uint8).reshape(shape)
+    return torch.from_numpy(drawn >= dropped).float().mul_(256 / (256 - dropped))
 
 
 def _averaged(weight2: torch.Tensor, bias2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

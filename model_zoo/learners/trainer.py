@@ -12,6 +12,7 @@ from model_zoo.learners.finetune_policy import FinetunePolicy
 from model_zoo.learners.samples import Batch
 from model_zoo.learners.sparse_loss import sparse_cross_entropy
 from model_zoo.learners.trunk import SegmentationNetwork
+from model_zoo.precision import quick_dtype
 
 
 class Trainer:
@@ -40,7 +41,7 @@ class Trainer:
             group["lr"] = group["base"] * rate_factor(self._policy, epoch, done)
         pixels = torch.from_numpy(batch.images).to(self._device).permute(0, 3, 1, 2).float()
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        mixed = self._policy.mixed_precision and self._device.type == "cuda"
+        mixed = self._policy.mixed_precision and quick_dtype(self._device) == torch.bfloat16
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             logits = self.network(pixels, self._rng)
         height, width = pixels.shape[2:]

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_zoo.encoders import check_image
+from model_zoo.fused import quicken
+from model_zoo.precision import cast_weights, quick_precision
 from model_zoo.prompt import Prompt
 from model_zoo.registry import register_segmenter
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
@@ -25,8 +27,6 @@ from model_zoo.segmenters.click_maps import render
 from model_zoo.segmenters.clicknet_network import ClickNetwork
 from model_zoo.segmenters.clicknet_views import View, cut, marked, moved, transfer
 from model_zoo.segmenters.clicknet_weights import CLICKNET, CLICKNET_MIS, load_clicknet
-from model_zoo.segmenters.fused import fuse_batch_norms
-from model_zoo.segmenters.precision import quick_precision
 from model_zoo.segmenters.probability import confidence, probability
 from model_zoo.segmenters.sharpen import sharpen
 from model_zoo.segmenters.zoom_in import Region, ZoomPolicy, next_region, object_region, whole
@@ -98,6 +98,7 @@ class ClickNetSegmenter(Segmenter):
         self.fingerprint = f"{name}:{digest[:16]}:{asdict(self.parameters)}"
         self._device = torch.device(device)
         network = network.eval().requires_grad_(False).to(self._device)
+        cast_weights(network, self._device)
         self._network = network.to(memory_format=torch.channels_last)
 
     def encode(self, image: NDArray[np.uint8]) -> Embedding:
@@ -121,10 +122,11 @@ class ClickNetSegmenter(Segmenter):
             answer, region, closer = earlier, self._region(earlier, prompt, shape), True
         if closer:
             logits, answer = self._run(image, self._view(image, answer, region), prompt, answer)
-        full = np.full(shape, OUTSIDE, dtype=np.float32)
         view = answer.view
-        crop = image.pixels[view.region.window]
-        full[view.region.window] = sharpen(logits, crop, view.grey)
+        full = sharpen(logits, image.pixels[view.region.window], view.grey)
+        if full.shape != shape:
+            part, full = full, np.full(shape, OUTSIDE, dtype=np.float32)
+            full[view.region.window] = part
         return Mask(full, confidence(logits), None, answer)
 
     def _region(self, answer: ClickNetState, prompt: Prompt, shape: tuple[int, int]) -> Region:
@@ -191,7 +193,7 @@ def _build(
     name: str, spec: WeightSpec, device: str, parameters: ClickNetParameters | None = None
 ) -> ClickNetSegmenter:
     network = load_clicknet(spec).eval()
-    fuse_batch_norms(network)
+    quicken(network)
     return ClickNetSegmenter(name, network, spec.sha256, device, parameters)
 
 

@@ -20,7 +20,8 @@ def sharpen(logits: Floats, crop: NDArray[np.uint8], guide: NDArray[np.uint8]) -
     """Logits at the size of the crop.
 
     logits: (h, w) float32. crop: (H, W, 3) uint8, the same part of the photograph. guide: (height, width) uint8, the
-    crop in grey at the resolution at which the filter is fitted, which lasts as long as the view does.
+    crop in grey at the resolution at which the filter is fitted, which lasts as long as the view does. Large maps are
+    written over, because fresh memory costs more than what is computed.
     """
     height, width = crop.shape[:2]
     view = guide.shape[0], guide.shape[1]
@@ -30,10 +31,11 @@ def sharpen(logits: Floats, crop: NDArray[np.uint8], guide: NDArray[np.uint8]) -
     mean, light_mean = _box(values), _box(light)
     slope = (_box(light * values) - light_mean * mean) / (_box(light * light) - light_mean**2 + SMOOTHING)
     offset = mean - slope * light_mean
-    slope, offset = (_resize(_box(part), (height, width)) for part in (slope, offset))
-    fine = cv2.multiply(slope, grey, scale=1 / 255.0, dtype=cv2.CV_32F) + offset
+    fine, rest = (_resize(_box(part), (height, width)) for part in (slope, offset))
+    cv2.multiply(fine, grey, dst=fine, scale=1 / 255.0, dtype=cv2.CV_32F)
+    cv2.add(fine, rest, dst=fine)
     # Texture leaves specks where the logit is near 0; the median takes them and keeps the edges.
-    return np.asarray(cv2.medianBlur(fine, MEDIAN), dtype=np.float32).reshape(height, width)
+    return np.asarray(cv2.medianBlur(fine, MEDIAN, dst=rest), dtype=np.float32).reshape(height, width)
 
 
 def _box(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model_zoo.errors import UnknownModel
+from model_zoo.fused import quicken
 from model_zoo.segmenters import gpcis
 from model_zoo.segmenters.base import Segmenter
 from model_zoo.segmenters.clicknet import MIS_PARAMETERS, ClickNetSegmenter
@@ -20,7 +21,6 @@ from model_zoo.segmenters.clicknet_weights import (
     read_clicknet,
     save_clicknet,
 )
-from model_zoo.segmenters.fused import fuse_batch_norms
 from model_zoo.segmenters.gpcis_network import GpcisNetwork
 from model_zoo.segmenters.gpcis_weights import new_gpcis, read_gpcis, save_gpcis
 from model_zoo.weights import file_digest
@@ -45,7 +45,7 @@ class Trainable:
     def open(self, name: str, path: Path, device: str = "cpu") -> Segmenter:
         """The segmenter NAME:FILE; raises WeightsMissing for a file that is not there or holds something else."""
         network = self.read(path).eval()
-        fuse_batch_norms(network)
+        quicken(network)
         return self.wrap(f"{name}:{path.name}", network, file_digest(path), device)
 
 

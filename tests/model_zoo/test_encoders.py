@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from skimage.data import coffee as photograph
 
+from model_zoo import precision
 from model_zoo.encoders import (
     LITE0,
     LITE2,
@@ -132,3 +134,11 @@ def test_unknown_encoder_and_bad_scale() -> None:
 def test_tensors_that_do_not_match_are_refused() -> None:
     with pytest.raises(WeightsMissing, match="hold 1 tensors"):
         match_in_order({"a": torch.zeros(2)}, {"b": torch.zeros(3)}, LITE0)
+
+
+def test_quick_features_are_those_of_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, image = create_encoder("efficientnet-lite0"), resize(photograph(), 0.5)
+    quick = encoder.features(image)
+    monkeypatch.setattr(precision, "multiplies_tiles", lambda: False)
+    for got, expected in zip(quick, encoder.features(image), strict=True):
+        assert torch.nn.functional.cosine_similarity(got, expected, dim=0).mean() > 0.998

@@ -53,7 +53,9 @@ def test_a_second_run_goes_on_where_the_first_ended(executable: Path, tmp_path: 
         _wait_gone(children)
 
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections keep a port for a minute
+        taken.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # closed connections keep a port for a minute
         taken.bind((LOOPBACK, int(backend.rsplit(":", 1)[1])))
         taken.listen()
         with _demo(executable, home) as (process, second):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from model_zoo.errors import BadInput
+from model_zoo.fused import fuse_batch_norms
 from model_zoo.prompt import Box, Click, Prompt, Stroke
 from model_zoo.segmenters.clicknet import ClickNetParameters, ClickNetSegmenter, ClickNetState
 from model_zoo.segmenters.clicknet_network import ClickNetShape, ClickNetwork, Logits, Pyramid
-from model_zoo.segmenters.fused import fuse_batch_norms
 from model_zoo.segmenters.zoom_in import Region, ZoomPolicy
 
 pytestmark = pytest.mark.unit
