@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_zoo.encoders import check_image
+from model_zoo.precision import quick_precision
 from model_zoo.prompt import Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.focalclick_loop import Bools, focus_region, merge
 from model_zoo.segmenters.focalclick_network import FocalClickNetwork
 from model_zoo.segmenters.focalclick_sampling import squared
 from model_zoo.segmenters.focalclick_target import SURE, FocalClickState, Pixel, View, choose_view, hull
-from model_zoo.segmenters.precision import quick_precision
 from model_zoo.segmenters.predictor_maps import (
     LIMIT,
     Floats,

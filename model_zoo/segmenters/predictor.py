@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from model_zoo.encoders import check_image
 from model_zoo.modifiers import register_modifier
+from model_zoo.precision import quick_precision
 from model_zoo.prompt import Click, Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
-from model_zoo.segmenters.precision import quick_precision
 from model_zoo.segmenters.predictor_maps import (
     LIMIT,
     Floats,

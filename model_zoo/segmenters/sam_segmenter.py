@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from model_zoo.encoders import check_image
+from model_zoo.precision import quick_precision
 from model_zoo.prompt import Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
-from model_zoo.segmenters.precision import quick_precision
 from model_zoo.segmenters.sam_frame import Floats, Frame, frame_of
 from model_zoo.segmenters.sam_network import Maps, SamNetwork
 from model_zoo.segmenters.sam_prompt import frame_prompt, names_an_object

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model_zoo import weights
+from model_zoo import precision, weights
 from model_zoo.prompt import Box, Click, Prompt, Stroke
 from model_zoo.registry import create_segmenter, find_model
-from model_zoo.segmenters import precision
 from model_zoo.segmenters.base import Segmenter
 from model_zoo.weights import WeightSource
 from tests.model_zoo.segmenters.contract_cases import (
