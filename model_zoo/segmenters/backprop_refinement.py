@@ -21,7 +21,9 @@ from torch import Tensor
 
 from model_zoo.errors import UnknownModel
 from model_zoo.modifiers import register_modifier
+from model_zoo.prompt import Prompt
 from model_zoo.segmenters.backprop_objective import Answer, Objective, Refinement, Vector
+from model_zoo.segmenters.base import Embedding, Mask
 from model_zoo.segmenters.predictor import ClickNetwork, ClickPredictor, mirrored
 from model_zoo.segmenters.predictor_maps import Point
 from model_zoo.segmenters.ritm_deeplab import Place
@@ -52,6 +54,10 @@ class BackpropRefinement(ClickPredictor):
     """A click predictor whose answers are refined; made of one by ``refined``."""
 
     refinement: Refinement
+
+    def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
+        with torch.inference_mode(False):  # gradients are wanted, whatever the caller does
+            return super().decode(embedding, prompt, state)
 
     def _logits(
         self, pixels: Tensor, points: Sequence[Point], memory: Any, changed: bool

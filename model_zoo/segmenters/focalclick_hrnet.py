@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from model_zoo.segmenters.hrnet import HRNetSize
@@ -22,7 +21,7 @@ class HRNetClickTrunk(nn.Module):
     def __init__(self, size: HRNetSize) -> None:
         super().__init__()
         self.channels = 2 * size.ocr
-        self.body = HRNetBody(size).to(memory_format=torch.channels_last)  # the quicker layout
+        self.body = HRNetBody(size)
         self.maps_transform = RitmNetwork(self.body).maps_transform
 
     def forward(self, image: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:

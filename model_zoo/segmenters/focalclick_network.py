@@ -36,7 +36,7 @@ class FocalClickNetwork(nn.Module):
         """radius: of the trunk's click disks, in pixels of its input. halved: the trunk sees half the side."""
         super().__init__()
         self.trunk = trunk
-        self.refiner = Refiner(channels).to(memory_format=torch.channels_last)  # the quicker layout
+        self.refiner = Refiner(channels)
         self.side = side
         self._radius, self._halved = radius, halved
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)

@@ -19,6 +19,7 @@ from model_zoo.segmenters.sam_segmenter import SamSegmenter
 
 SIZES = ((61, 97), (130, 43))  # of pictures, for networks of 64 pixels
 LARGE_SIZES = ((333, 481),)  # for those of 1024
+GAINS = {"mask_downscaling": 0.3, "trunk.body": 0.5}  # of weights, by parts of their names; 1 for others
 EMBEDDINGS = ("_token.weight", "_tokens.weight", "point_embed", "_embed.weight", "gaussian_matrix")
 
 
@@ -39,7 +40,7 @@ def tensor(name: str, shape: Iterable[int]) -> torch.Tensor:
     elif len(size) == 1:
         values = (1.0 if name.endswith("weight") else 0.0) + 0.1 * values
     else:
-        values *= (0.3 if "mask_downscaling" in name else 1.0) / np.sqrt(prod(size[1:]))
+        values *= next((gain for part, gain in GAINS.items() if part in name), 1.0) / np.sqrt(prod(size[1:]))
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
