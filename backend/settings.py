@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     initial: Literal["random", "coverage"] = Field("coverage", description="queries before any version")
     budget: Literal["image", "queue"] = "image"
     queries_per_task: int = Field(10, ge=1, le=20)
-    debounce_seconds: float = Field(2.0, ge=0)
+    debounce_seconds: float = Field(1.0, ge=0)
     debounce_limit_seconds: float = Field(20.0, ge=0)
     round_every: int = Field(
         1, ge=1, description="new labels since the live version that a round needs to fit again"

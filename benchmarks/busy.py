@@ -4,7 +4,7 @@ A real Label Studio on SQLite and a ClickPick server, as users run them. Clicks 
 one, through Label Studio as the editor sends them; all on cached images of 1280x960, with a pause between them. First
 nobody does anything else; then tasks of the pixel project (480x360) are submitted one after another, and only clicks
 during its rounds count. ``first_push_s``: from a submit until Label Studio serves predictions of the version that the
-submit led to; the debounce of 2 s is part of it. Photographs repeat, image addresses do not.
+submit led to; the debounce of 1 s is part of it. Photographs repeat, image addresses do not.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A pixel project of 480x360 photographs, all but a queue of them labelled with 20 pixels; then three more tasks are
 submitted through the API, as the editor does, and the store is watched. Times are seconds after the last submit;
-the debounce of 2 s is part of them.
+the debounce of 1 s is part of them.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from model_zoo.segmenters.focalclick_refiner import Refiner
-from model_zoo.segmenters.focalclick_sampling import Box, cut
 from model_zoo.segmenters.predictor_maps import Point, disk_maps, resize
 
 SIDE = 256  # of the squares that both parts see, in pixels
+Box = tuple[float, float, float, float]  # top, left, bottom and right; ends exclusive
 REFINER_RADIUS = 5  # of its click disks, in pixels of the crop
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
@@ -64,13 +65,17 @@ class FocalClickNetwork(nn.Module):
         the square that the trunk saw.
         """
         disks = disk_maps(points, self.side, self.side, REFINER_RADIUS).to(image.device)
-        height, width = features.shape[-2:]
-        rows, cols = height / self.side, width / self.side
-        scaled = (box[0] * rows, box[1] * cols, box[2] * rows, box[3] * cols)
         refined: Tensor = self.refiner(
-            image[None],
-            disks[None],
-            cut(features, scaled, (height, width)),
-            cut(coarse, box, (self.side, self.side)),
+            image[None], disks[None], self._cut(features, box), self._cut(coarse, box)
         )
         return refined.float()
+
+    def _cut(self, values: Tensor, box: Box) -> Tensor:
+        """A box of a map (1, C, h, w) that covers the square, in the map's own size; He et al., Mask R-CNN, 2017."""
+        height, width = values.shape[-2:]
+        top, left, bottom, right = box
+        region = torch.tensor([[0.0, left, top, right, bottom]], device=values.device)
+        cut: Tensor = roi_align(
+            values.float(), region, (height, width), spatial_scale=width / self.side, aligned=True
+        )
+        return cut

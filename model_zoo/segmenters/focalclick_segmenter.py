@@ -27,7 +27,6 @@ from model_zoo.prompt import Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.focalclick_loop import Bools, focus_region, merge
 from model_zoo.segmenters.focalclick_network import FocalClickNetwork
-from model_zoo.segmenters.focalclick_sampling import squared
 from model_zoo.segmenters.focalclick_target import SURE, FocalClickState, Pixel, View, choose_view, hull
 from model_zoo.segmenters.predictor_maps import (
     LIMIT,
@@ -128,13 +127,12 @@ class FocalClick(Segmenter):
         only_focus: all but the focus crop stays as it was before.
         """
         side, seen, region = self._network.side, view.seen, view.pasted
-        memory: Floats = np.zeros((side, side, 1), dtype=np.float32)
+        memory = torch.zeros(1, side, side)
         if before is not None:
-            memory = squared(before.inside(seen)[..., None], whole((seen.height, seen.width)), side)
+            memory = resize(torch.from_numpy(before.inside(seen))[None], side, side)
+        pixels, marks = self._pixels(image, seen, 1), window_points(points, seen, side, side)
         with self._precision():
-            coarse = self._network.coarse(
-                self._pixels(image, seen), self._tensor(memory), window_points(points, seen, side, side)
-            )
+            coarse = self._network.coarse(pixels, memory.to(self._device), marks)
         probability = resize(torch.sigmoid(coarse[0][0]), seen.height, seen.width)
         logits = _logits(resize(probability, region.height, region.width)[0])
         focus = _focus(logits, before, region, points[-1], (image.shape[0], image.shape[1]))
@@ -165,16 +163,19 @@ class FocalClick(Segmenter):
         )
         seen = window_points(points, focus, side, side)
         with self._precision():
-            fine = self._network.refine(self._pixels(image, focus), seen, *coarse, box)
+            fine = self._network.refine(self._pixels(image, focus, 3), seen, *coarse, box)
         return resize(fine[0], focus.height, focus.width)[0]
 
-    def _pixels(self, image: NDArray[np.uint8], region: Region) -> Tensor:
-        """(3, side, side) in [0, 1] of a region."""
-        return self._tensor(squared(image, region, self._network.side) / np.float32(255.0))
+    def _pixels(self, image: NDArray[np.uint8], region: Region, together: int) -> Tensor:
+        """(3, side, side) in [0, 1] of a region.
 
-    def _tensor(self, values: Floats) -> Tensor:
-        """(C, h, w) on the device of (h, w, C)."""
-        return torch.from_numpy(values).permute(2, 0, 1).contiguous().to(self._device)
+        together: channels that are resized at a time, 1 or 3; PyTorch rounds three in another way, and so do answers.
+        """
+        side, squares, crop = self._network.side, [], image[region.window]
+        for first in range(0, 3, together):
+            planes = np.ascontiguousarray(crop[..., first : first + together].transpose(2, 0, 1))
+            squares.append(resize(torch.from_numpy(planes).float().div_(255.0), side, side))
+        return torch.cat(squares).to(self._device)
 
     def _precision(self) -> AbstractContextManager[Any]:
         return quick_precision(self._device) if self.parameters.quick else nullcontext()
@@ -182,7 +183,8 @@ class FocalClick(Segmenter):
 
 def _logits(probability: Tensor) -> Tensor:
     """Finite, of the probabilities' shape. Without the first limits, 0 and 1 would take ten times as long."""
-    return torch.logit(probability.clamp(1e-13, 1.0 - 2.0**-24))
+    inside = probability.clamp(1e-13, 1.0 - 2.0**-24)
+    return torch.log(inside / (1.0 - inside))
 
 
 def _focus(

@@ -134,7 +134,9 @@ class ClickPredictor(Segmenter):
             if prompt.mask is not None and started:
                 begun = Answer(whole(shape), prompt.mask.astype(np.float32))
             found = self._pass(embedding.data, clicks, begun, None)
-            if started or prompt.strokes or worth_a_closer_look(shape, found, self.parameters.zoom):
+            zoom = self.parameters.zoom
+            given = (started or bool(prompt.strokes)) and zoom is not None and len(clicks) > zoom.skip_clicks
+            if given or worth_a_closer_look(shape, found, zoom):
                 found = self._pass(embedding.data, clicks, begun, found)
         return self._mask(found, shape)
 

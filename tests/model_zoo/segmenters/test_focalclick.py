@@ -7,12 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from model_zoo.errors import BadInput
 from model_zoo.prompt import Click, Prompt, Stroke
 from model_zoo.registry import create_segmenter, list_models
-from model_zoo.segmenters.focalclick_sampling import cut, squared
 from model_zoo.segmenters.focalclick_segmenter import FocalClick, FocalClickParameters
 from model_zoo.segmenters.focalclick_target import FocalClickState
 from model_zoo.segmenters.predictor_maps import LIMIT
@@ -220,24 +218,3 @@ def test_answers_do_not_change_their_inputs() -> None:
     assert np.array_equal(answers[0], answers[1])
     assert np.array_equal(state.probability, kept)
     assert np.array_equal(embedding.data, image)
-
-
-@pytest.mark.parametrize("region", [Region(0, 0, 41, 67), Region(3, 10, 40, 67), Region(7, 8, 8, 10)])
-@pytest.mark.parametrize("side", [16, 64])
-def test_crops_are_resized_as_pytorch_does(region: Region, side: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (41, 67, 3), dtype=np.uint8)
-    crop = torch.from_numpy(image[region.window].copy()).permute(2, 0, 1)[None].float()
-    expected = functional.interpolate(crop, size=(side, side), mode="bilinear", align_corners=True)[0]
-    found = squared(image, region, side)
-    assert found.dtype == np.float32
-    assert np.abs(found - expected.permute(1, 2, 0).numpy()).max() < 1e-3
-
-
-@pytest.mark.parametrize("box", [(0.0, 0.0, 32.0, 32.0), (3.3, 1.25, 20.5, 31.9), (31.0, 0.0, 32.0, 0.5)])
-def test_boxes_are_cut_as_torchvision_does(box: tuple[float, float, float, float]) -> None:
-    from torchvision.ops import roi_align
-
-    values = torch.randn(1, 5, 32, 32, generator=torch.Generator().manual_seed(0))
-    rois = torch.tensor([[0.0, box[1], box[0], box[3], box[2]]])
-    expected = roi_align(values, rois, (32, 32), spatial_scale=1.0, aligned=True)
-    assert (cut(values, box, (32, 32)) - expected).abs().max() < 1e-4
