@@ -117,6 +117,9 @@ def import_file(
         record = _record(spec, published, file, digest, work / spec.file, own=own)
         written = record_path(spec, work)
         written.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+        (work / spec.file).chmod(
+            written.stat().st_mode & 0o777
+        )  # safetensors lets nobody else read its files
         (work / spec.file).replace(folder / spec.file)
         written.replace(record_path(spec, folder))
     return record

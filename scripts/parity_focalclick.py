@@ -32,7 +32,6 @@ from model_zoo.segmenters.focalclick_network import SIDE, FocalClickNetwork  # n
 from model_zoo.segmenters.focalclick_segmenter import FocalClick  # noqa: E402
 from model_zoo.segmenters.focalclick_weights import VARIANTS, build_network, convert_focalclick  # noqa: E402
 from model_zoo.segmenters.predictor_maps import LIMIT  # noqa: E402
-from model_zoo.segmenters.zoom_in import whole  # noqa: E402
 from tests.model_zoo.segmenters import focalclick_random as given  # noqa: E402
 
 ANSWERED = 6  # clicks from a mask to start from
@@ -158,9 +157,9 @@ def _answered_clicks(segmenter: FocalClick, seed: int) -> theirs.Pixels:
     """Sought where the network's last answer was another than the mask that was shown."""
     rng, scene, state = np.random.default_rng(seed), given.started_scene(), None
     embedding, shown, clicks = segmenter.encode(scene.image), scene.mask, []
-    anywhere, size = np.argwhere(np.ones_like(shown)), whole(shown.shape)
+    anywhere = np.argwhere(np.ones_like(shown))
     for _ in range(5 * ANSWERED):
-        doubtful = np.argwhere((state.inside(size) > theirs.THRESHOLD) != shown) if state else anywhere
+        doubtful = np.argwhere((state.probability > theirs.THRESHOLD) != shown) if state else anywhere
         row, col = (int(place) for place in rng.choice(doubtful if len(doubtful) else anywhere))
         tried = [*clicks, (row, col, not shown[row, col])]
         prompt = Prompt(given.started_scene(tried).clicks, mask=scene.mask)

@@ -27,7 +27,8 @@ from model_zoo.prompt import Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.segmenters.focalclick_loop import Bools, focus_region, merge
 from model_zoo.segmenters.focalclick_network import FocalClickNetwork
-from model_zoo.segmenters.focalclick_target import SURE, FocalClickState, Pixel, View, choose_view, hull
+from model_zoo.segmenters.focalclick_sampling import squared
+from model_zoo.segmenters.focalclick_target import SURE, FocalClickState, Pixel, View, choose_view
 from model_zoo.segmenters.predictor_maps import (
     LIMIT,
     Floats,
@@ -36,12 +37,11 @@ from model_zoo.segmenters.predictor_maps import (
 )
 from model_zoo.segmenters.probability import confidence
 from model_zoo.segmenters.stroke_points import stroke_clicks
-from model_zoo.segmenters.zoom_in import Region, whole
+from model_zoo.segmenters.zoom_in import Region
 
 COARSE_SURE = 0.49  # logit (there, too) from which it belongs to the coarse mask
 MANY = 10  # clicks after which only the focus crop of an answer changes
 LEAST = np.float32(1e-6)  # logit of a pixel that a merge keeps
-UNBOUNDED = 30.0  # logits that the next click sees end here, those of masks at LIMIT
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,16 @@ class FocalClick(Segmenter):
         view = choose_view(before, points, shape, paste_always=self.parameters.paste_always)
         fresh = points if before is None else points[-1:]
         if before is None and mask is not None:
-            before = FocalClickState(whole(shape), mask.astype(np.float32), None, mask)
+            before = FocalClickState(mask.astype(np.float32), None, mask)
         with torch.inference_mode():
-            region, logits = self._look(embedding.data, before, view, points, len(clicks) > MANY)
-            probability = torch.sigmoid(logits).cpu().numpy()
-        full: Floats = np.full(shape, -LIMIT, dtype=np.float32)
-        full[region.window] = logits.clamp(-LIMIT, LIMIT).cpu().numpy()
+            found = self._look(embedding.data, before, view, points, len(clicks) > MANY)
+            logits: Floats = found.clamp(-LIMIT, LIMIT).cpu().numpy()
+            probability = torch.sigmoid(found).cpu().numpy()
         merged = None
         if mask is not None and before is not None:
-            merged = merge(mask if before.merged is None else before.merged, full > 0, fresh)
-            full = np.where(merged, np.maximum(np.abs(full), LEAST), -np.abs(full))
-        return Mask(full, confidence(full), None, FocalClickState(region, probability, view.target, merged))
+            merged = merge(mask if before.merged is None else before.merged, logits > 0, fresh)
+            logits = np.where(merged, np.maximum(np.abs(logits), LEAST), -np.abs(logits))
+        return Mask(logits, confidence(logits), None, FocalClickState(probability, view.target, merged))
 
     def _look(
         self,
@@ -121,28 +120,27 @@ class FocalClick(Segmenter):
         view: View,
         points: Sequence[Pixel],
         only_focus: bool,
-    ) -> tuple[Region, Tensor]:
-        """The region that is answered and its logits (height, width), beyond LIMIT too.
-
-        only_focus: all but the focus crop stays as it was before.
-        """
+    ) -> Tensor:
+        """Logits (H, W), beyond LIMIT too. only_focus: all but the focus crop stays as it was before."""
         side, seen, region = self._network.side, view.seen, view.pasted
         memory = torch.zeros(1, side, side)
         if before is not None:
-            memory = resize(torch.from_numpy(before.inside(seen))[None], side, side)
-        pixels, marks = self._pixels(image, seen, 1), window_points(points, seen, side, side)
+            memory = resize(torch.from_numpy(before.probability[seen.window])[None], side, side)
+        pixels, marks = squared(image, seen, side, together=1), window_points(points, seen, side, side)
         with self._precision():
-            coarse = self._network.coarse(pixels, memory.to(self._device), marks)
-        probability = resize(torch.sigmoid(coarse[0][0]), seen.height, seen.width)
-        logits = _logits(resize(probability, region.height, region.width)[0])
-        focus = _focus(logits, before, region, points[-1], (image.shape[0], image.shape[1]))
+            coarse = self._network.coarse(pixels.to(self._device), memory.to(self._device), marks)
+        answer = resize(torch.sigmoid(coarse[0][0]), seen.height, seen.width)
+        probability = torch.zeros(image.shape[:2], device=self._device)
+        probability[region.window] = resize(answer, region.height, region.width)[0]
+        logits = _logits(probability)
+        found = (logits > COARSE_SURE).cpu().numpy()
+        previous = np.zeros_like(found) if before is None else before.probability > np.float32(SURE)
+        focus = focus_region(found, previous, points[-1][:2], region)
         fine = self._refined(image, region, focus, points, coarse)
         if only_focus and before is not None:
-            region = hull(before.region, focus)
-            logits = _logits(torch.from_numpy(before.inside(region)).to(self._device))
-        top, left = focus.top - region.top, focus.left - region.left
-        logits[top : top + focus.height, left : left + focus.width] = fine
-        return region, logits.clamp_(-UNBOUNDED, UNBOUNDED)
+            logits = _logits(torch.from_numpy(before.probability).to(self._device))
+        logits[focus.window] = fine
+        return logits
 
     def _refined(
         self,
@@ -161,21 +159,10 @@ class FocalClick(Segmenter):
             min((focus.bottom - region.top) * rows, float(side)),
             min((focus.right - region.left) * cols, float(side)),
         )
-        seen = window_points(points, focus, side, side)
+        pixels, marks = squared(image, focus, side, together=3), window_points(points, focus, side, side)
         with self._precision():
-            fine = self._network.refine(self._pixels(image, focus, 3), seen, *coarse, box)
+            fine = self._network.refine(pixels.to(self._device), marks, *coarse, box)
         return resize(fine[0], focus.height, focus.width)[0]
-
-    def _pixels(self, image: NDArray[np.uint8], region: Region, together: int) -> Tensor:
-        """(3, side, side) in [0, 1] of a region.
-
-        together: channels that are resized at a time, 1 or 3; PyTorch rounds three in another way, and so do answers.
-        """
-        side, squares, crop = self._network.side, [], image[region.window]
-        for first in range(0, 3, together):
-            planes = np.ascontiguousarray(crop[..., first : first + together].transpose(2, 0, 1))
-            squares.append(resize(torch.from_numpy(planes).float().div_(255.0), side, side))
-        return torch.cat(squares).to(self._device)
 
     def _precision(self) -> AbstractContextManager[Any]:
         return quick_precision(self._device) if self.parameters.quick else nullcontext()
@@ -185,17 +172,6 @@ def _logits(probability: Tensor) -> Tensor:
     """Finite, of the probabilities' shape. Without the first limits, 0 and 1 would take ten times as long."""
     inside = probability.clamp(1e-13, 1.0 - 2.0**-24)
     return torch.log(inside / (1.0 - inside))
-
-
-def _focus(
-    logits: Tensor, before: FocalClickState | None, region: Region, click: Pixel, shape: tuple[int, int]
-) -> Region:
-    """The focus crop by the coarse logits (height, width) of the target crop and the mask before."""
-    found, previous = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-    found[region.window] = (logits > COARSE_SURE).cpu().numpy()
-    if before is not None:
-        previous[before.region.window] = before.probability > np.float32(SURE)
-    return focus_region(found, previous, click[:2], region)
 
 
 def _pixels(clicks: Sequence[Any], shape: tuple[int, int]) -> list[Pixel]:

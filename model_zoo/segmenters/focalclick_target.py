@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from model_zoo.segmenters.focalclick_loop import Bools
 from model_zoo.segmenters.predictor_maps import Floats, object_window
 from model_zoo.segmenters.zoom_in import Region, whole
@@ -23,11 +21,10 @@ EXPANSION, SMALLEST = 1.4, 10  # of the crop: share of the object's box; pixels
 class FocalClickState:
     """What one click leaves to the next.
 
-    probability: (h, w) float32 of a region of the image, in its pixels, 0 elsewhere. target: the target crop, None
-    for the whole image. merged: (H, W), the mask that was shown where one was started from, else None.
+    probability: (H, W) float32. target: the target crop, None for the whole image. merged: (H, W), the mask that was
+    shown where one was started from, else None.
     """
 
-    region: Region
     probability: Floats
     target: Region | None = None
     merged: Bools | None = None
@@ -35,22 +32,6 @@ class FocalClickState:
     @property
     def nbytes(self) -> int:
         return self.probability.nbytes + (0 if self.merged is None else self.merged.nbytes)
-
-    def inside(self, shown: Region) -> Floats:
-        """(height, width) of another region."""
-        if shown == self.region:
-            return self.probability
-        cut = np.zeros((shown.height, shown.width), dtype=np.float32)
-        top, bottom = max(self.region.top, shown.top), min(self.region.bottom, shown.bottom)
-        left, right = max(self.region.left, shown.left), min(self.region.right, shown.right)
-        if top < bottom and left < right:
-            cut[top - shown.top : bottom - shown.top, left - shown.left : right - shown.left] = (
-                self.probability[
-                    top - self.region.top : bottom - self.region.top,
-                    left - self.region.left : right - self.region.left,
-                ]
-            )
-        return cut
 
 
 @dataclass(frozen=True)
@@ -78,17 +59,8 @@ def choose_view(
         threshold=SURE,
         expansion=EXPANSION,
         smallest=SMALLEST,
-        origin=(before.region.top, before.region.left) if before.merged is None else (0, 0),
-        image=shape,
     )
     if found is not None:
         return View(found, found, found)
     kept = before.target if paste_always else None
     return View(everything, kept, kept or everything)
-
-
-def hull(one: Region, two: Region) -> Region:
-    """The smallest region that holds both."""
-    return Region(
-        min(one.top, two.top), min(one.left, two.left), max(one.bottom, two.bottom), max(one.right, two.right)
-    )

@@ -58,7 +58,8 @@ class PredictorParameters:
     """How a network is asked. threshold: probability above which a pixel is the object's. flip: answers to the image
     and to its mirror image are averaged. longest: side in pixels to which what is looked at is reduced, None for no
     limit. radius: of the click disks, in pixels as the network sees them. clicks_limit: the network is shown the
-    first so many clicks. quick: the processor's quickest number format instead of float32."""
+    first so many clicks. quick: in the processor's quickest number format and memory layout, not in float32 and in
+    the published layout, to the last bit."""
 
     zoom: Zoom | None = field(default_factory=lambda: Zoom(skip_clicks=0))
     threshold: float = 0.49
@@ -103,7 +104,8 @@ class ClickPredictor(Segmenter):
         self.digest = digest
         self._is_called(name, parameters)
         self._device = torch.device(device)
-        self._network = network.eval().requires_grad_(False).to(self._device)
+        network = network.eval().requires_grad_(False).to(self._device)
+        self._network = network.to(memory_format=torch.channels_last) if parameters.quick else network
 
     def _is_called(self, name: str, parameters: PredictorParameters) -> None:
         self.name, self.parameters = name, parameters
@@ -176,7 +178,8 @@ class ClickPredictor(Segmenter):
     def _mirrored(self, pixels: Tensor) -> Tensor:
         """(4, h, w) as a batch on the device: (1, 4, h, w), or (2, 4, h, w) with its mirror image."""
         batch = torch.stack([pixels, pixels.flip(-1)]) if self.parameters.flip else pixels[None]
-        return batch.to(self._device)
+        layout = torch.channels_last if self.parameters.quick else torch.contiguous_format
+        return batch.to(self._device).contiguous(memory_format=layout)
 
     def _maps(self, points: Sequence[Point], height: int, width: int) -> Tensor:
         """Disks of the clicks that the network is shown, as a batch like that of the pixels."""

@@ -31,13 +31,22 @@ class HqSam(SamNetwork):
         self.model = sam.SamHQModel(vit_config(sam.SamHQConfig, size, vit_dim=size.width))
 
     def embed(self, pixels: Tensor) -> Maps:
-        """The embedding (1, C, h, w), and features of the first block that looks at the whole image (1, W, h, w)."""
+        """The embedding (1, C, h, w), and the finer features (1, C / 8, low, low) that no prompt changes."""
         found = self.model.vision_encoder(pixels)
-        return found.last_hidden_state, found.intermediate_embeddings[0].permute(0, 3, 1, 2)
+        # Of the first block that looks at the whole image.
+        early = found.intermediate_embeddings[0].permute(0, 3, 1, 2)
+        return found.last_hidden_state, self._finer(found.last_hidden_state, early)
+
+    def _finer(self, image: Tensor, early: Tensor) -> Tensor:
+        decoder = self.model.mask_decoder
+        late = decoder.activation(decoder.encoder_norm(decoder.encoder_conv1(image)))
+        soon = decoder.activation(decoder.compress_vit_norm(decoder.compress_vit_conv1(early)))
+        summed: Tensor = decoder.encoder_conv2(late) + decoder.compress_vit_conv2(soon)
+        return summed
 
     def decode(self, maps: Maps, prompt: SamPrompt, several: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         decoder = self.model.mask_decoder
-        image, early = maps
+        image, finer = maps
         sparse, dense = self.embed_prompt(prompt, image.device)
         own = (decoder.iou_token.weight, decoder.mask_tokens.weight, decoder.hq_token.weight)
         tokens, updated = decoder.transformer(
@@ -50,18 +59,10 @@ class HqSam(SamNetwork):
         coarse = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(plane)))
         coarse = decoder.activation(decoder.upscale_conv2(coarse))
         fine = decoder.activation(decoder.mask_norm(decoder.mask_conv1(coarse)))
-        fine = decoder.mask_conv2(fine) + self._finer(image, early)
+        fine = decoder.mask_conv2(fine) + finer
         answers = tokens[0, 0]
         # Behind the token of the expected IoU come those of the four masks, and that of the finer mask.
         single = decoder.output_hypernetworks_mlps[0](answers[1])
-        finer = decoder.hq_mask_mlp(answers[len(decoder.mask_tokens.weight) + 1])
-        logits = torch.einsum("c,chw->hw", single, coarse[0]) + torch.einsum("c,chw->hw", finer, fine[0])
+        corrected = decoder.hq_mask_mlp(answers[len(decoder.mask_tokens.weight) + 1])
+        logits = torch.einsum("c,chw->hw", single, coarse[0]) + torch.einsum("c,chw->hw", corrected, fine[0])
         return logits[None], decoder.iou_prediction_head(answers[0])[:1]
-
-    def _finer(self, image: Tensor, early: Tensor) -> Tensor:
-        """(1, C / 8, low, low) features of the embedding and of the early block."""
-        decoder = self.model.mask_decoder
-        late = decoder.activation(decoder.encoder_norm(decoder.encoder_conv1(image)))
-        soon = decoder.activation(decoder.compress_vit_norm(decoder.compress_vit_conv1(early)))
-        summed: Tensor = decoder.encoder_conv2(late) + decoder.compress_vit_conv2(soon)
-        return summed

@@ -59,6 +59,7 @@ def test_an_imported_file_is_used(spec: WeightSpec, file: Path, folder: Path) ->
     record = import_file("fake-net", file, folder, report=steps.append)
     assert steps == ["reading", "converting", "writing", "checking"]
     assert sorted(path.name for path in folder.iterdir()) == ["fake-net.json", "fake-net.safetensors"]
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1, "whoever reads one reads the other"
     expected = official()["state_dict"]["feature_extractor.weight"]
     assert torch.equal(load_file(folder / "fake-net.safetensors")["weight"], expected)
     segmenter: Any = create_segmenter("fake-net", source=source)

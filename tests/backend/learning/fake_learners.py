@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_zoo import registry
 from model_zoo.learners.base import FitReport, LabelledImage, Learner, Progress
+from model_zoo.weights import WeightSource
 
 INSTANT, DEEP = "fake-instant", "fake-deep"
 
@@ -88,5 +89,5 @@ def register(monkeypatch: pytest.MonkeyPatch) -> tuple[Behaviour, Behaviour]:
     return found[0], found[1]
 
 
-def _builder(name: str, behaviour: Behaviour) -> Callable[[str], Learner]:
-    return lambda _device: FakeLearner(name, behaviour)
+def _builder(name: str, behaviour: Behaviour) -> Callable[[str, WeightSource], Learner]:
+    return lambda _device, _source: FakeLearner(name, behaviour)

@@ -11,10 +11,11 @@ import torch
 from model_zoo.errors import BadInput
 from model_zoo.prompt import Click, Prompt, Stroke
 from model_zoo.registry import create_segmenter, list_models
+from model_zoo.segmenters import focalclick_sampling
 from model_zoo.segmenters.focalclick_segmenter import FocalClick, FocalClickParameters
 from model_zoo.segmenters.focalclick_target import FocalClickState
 from model_zoo.segmenters.predictor_maps import LIMIT
-from model_zoo.segmenters.zoom_in import Region, whole
+from model_zoo.segmenters.zoom_in import Region
 from model_zoo.weights import WeightSource
 from tests.model_zoo.segmenters.focalclick_random import disk, picture, scene
 
@@ -95,10 +96,12 @@ def test_the_second_click_looks_at_the_object_and_sees_the_first_answer() -> Non
     second = segmenter.decode(embedding, Prompt((Click(64, 128), Click(3, 3, False))), first.state)
     assert isinstance(second.state, FocalClickState)
     found = np.flatnonzero((first.logits > 0).any(axis=1)), np.flatnonzero((first.logits > 0).any(axis=0))
-    assert second.state.region.top < found[0][0] < found[0][-1] < second.state.region.bottom
-    assert second.state.region.height == pytest.approx(1.4 * len(found[0]), abs=2)
-    assert second.state.region.width == pytest.approx(1.4 * len(found[1]), abs=2)
-    assert (second.logits[: second.state.region.top] == -LIMIT).all()
+    target = second.state.target
+    assert target is not None
+    assert target.top < found[0][0] < found[0][-1] < target.bottom
+    assert target.height == pytest.approx(1.4 * len(found[0]), abs=2)
+    assert target.width == pytest.approx(1.4 * len(found[1]), abs=2)
+    assert (second.logits[: target.top] == -LIMIT).all()
     assert network.seen[1].numpy().max() == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-6)
 
 
@@ -109,7 +112,7 @@ def test_without_an_object_before_the_whole_image_is_looked_at() -> None:
     for count in range(1, 4):
         answer = segmenter.decode(embedding, Prompt((Click(50, 30),) * count), state)
         state = answer.state
-        assert state.region == whole((100, 60))
+        assert state.target is None
         assert not (answer.logits > 0).any()
 
 
@@ -120,11 +123,10 @@ def test_the_published_loop_pastes_what_it_sees_of_the_whole_image_into_the_crop
     network, segmenter = fixed(blob(), refined=-3.0)  # nothing is found where it refines
     segmenter = segmenter.changed("", FocalClickParameters(quick=False, paste_always=paste_always))
     embedding, target = segmenter.encode(picture(64, 64, 1)), Region(10, 20, 42, 52)
-    empty = np.zeros((32, 32), dtype=np.float32)
-    state = FocalClickState(target, empty, target)
-    answer = segmenter.decode(embedding, Prompt((Click(32, 32), Click(30, 30))), state).state
-    assert answer.region == (target if paste_always else whole((64, 64)))
-    assert answer.target == (target if paste_always else None)
+    state = FocalClickState(np.zeros((64, 64), dtype=np.float32), target)
+    answer = segmenter.decode(embedding, Prompt((Click(32, 32), Click(30, 30))), state)
+    assert answer.state.target == (target if paste_always else None)
+    assert ((answer.logits[:10] == -LIMIT).all()) == paste_always
     assert len(network.seen) == 1
 
 
@@ -138,7 +140,6 @@ def test_after_ten_clicks_only_the_focus_crop_changes() -> None:
     focus = np.isclose(after.logits, 1.0, atol=1e-4)
     assert len(network.boxes) == 1
     assert 0 < focus.sum() < focus.size
-    assert after.state.region == whole((64, 64))
     assert np.allclose(after.logits[~focus], before.logits[~focus], atol=1e-3)
 
 
@@ -218,3 +219,17 @@ def test_answers_do_not_change_their_inputs() -> None:
     assert np.array_equal(answers[0], answers[1])
     assert np.array_equal(state.probability, kept)
     assert np.array_equal(embedding.data, image)
+
+
+@pytest.mark.parametrize("region", [Region(0, 0, 41, 67), Region(3, 10, 40, 67), Region(7, 8, 8, 10)])
+@pytest.mark.parametrize("together", [1, 3])
+def test_large_photographs_are_reduced_as_small_ones_are(
+    region: Region, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (41, 67, 3), dtype=np.uint8)
+    expected = focalclick_sampling.squared(image, region, 16, together=together)
+    monkeypatch.setattr(focalclick_sampling, "LARGE", 0)
+    found = focalclick_sampling.squared(image, region, 16, together=together)
+    assert found.dtype == expected.dtype == torch.float32
+    assert found.shape == expected.shape == (3, 16, 16)
+    assert (found - expected).abs().max() < 1e-5
