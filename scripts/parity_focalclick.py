@@ -139,9 +139,9 @@ def sequence(model: Any, checkout: Path, segmenter: FocalClick, scene: given.Sce
         answer = segmenter.decode(embedding, Prompt(scene.clicks[:number], mask=scene.mask), state)
         state = answer.state
         say(
-            f"    click {number}: largest difference {given.difference(answer.logits, found[-1]):.1e}, of probabilities "
-            f"{np.abs(answer.state.probability - probability).max():.1e}, object "
-            f"{mask.mean():.0%}, target {official.published.global_roi}, focus {official.published.focus_roi}"
+            f"    click {number}: largest difference {given.difference(answer.logits, found[-1]):.1e}, of "
+            f"probabilities {np.abs(answer.state.probability - probability).max():.1e}, object {mask.mean():.0%}, "
+            f"target {official.published.global_roi}, focus {official.published.focus_roi}"
         )
     return np.stack(found)
 

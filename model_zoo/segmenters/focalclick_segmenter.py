@@ -39,6 +39,7 @@ from model_zoo.segmenters.probability import confidence
 from model_zoo.segmenters.stroke_points import stroke_clicks
 from model_zoo.segmenters.zoom_in import Region
 
+THRESHOLD = 0.5  # probability above which a pixel is the object's
 COARSE_SURE = 0.49  # logit (there, too) from which it belongs to the coarse mask
 MANY = 10  # clicks after which only the focus crop of an answer changes
 LEAST = np.float32(1e-6)  # logit of a pixel that a merge keeps
@@ -105,8 +106,9 @@ class FocalClick(Segmenter):
             before = FocalClickState(mask.astype(np.float32), None, mask)
         with torch.inference_mode():
             found = self._look(embedding.data, before, view, points, len(clicks) > MANY)
+            probability: Floats = torch.sigmoid(found).cpu().numpy()
             logits: Floats = found.clamp(-LIMIT, LIMIT).cpu().numpy()
-            probability = torch.sigmoid(found).cpu().numpy()
+        logits[(logits > 0) & (probability <= THRESHOLD)] = 0.0  # next to 0 both are rounded to one half
         merged = None
         if mask is not None and before is not None:
             merged = merge(mask if before.merged is None else before.merged, logits > 0, fresh)

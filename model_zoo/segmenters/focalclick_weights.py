@@ -37,7 +37,7 @@ TERMS = "they are learnt from NVIDIA's MiT weights (NVIDIA Source Code License):
 TINY_SIDE = 64
 SEGFORMER_RADIUS, HRNET_RADIUS = 3, 2  # of click disks where the trunk sees half the side
 RADIUS = 5  # else
-UNUSED = ("refiner.feature_gate.", "feature_extractor.ocr_gather_head.")
+UNUSED = "refiner.feature_gate."  # in files of SegFormer networks, which have an unused maps_transform, too
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def convert_focalclick(
 def _check(variant: Variant, config: Mapping[str, Any]) -> None:
     """What the configuration says that shapes do not show; where it says nothing, the shapes decide."""
     expected = {"pipeline_version": variant.version, "with_prev_mask": True, "binary_prev_mask": False}
+    parameters = config.get("params")
     for name, value in expected.items():
-        entry = dict(config.get("params") or {}).get(name)
+        entry = parameters.get(name) if isinstance(parameters, Mapping) else None
         got = entry.get("value") if isinstance(entry, Mapping) else None
         if got is not None and got != value:
             raise WeightsMissing(

@@ -85,6 +85,8 @@ TINY_VIT: Rules = (
     (r"^(vision_encoder\.trunk\..*)\.c\.", r"\1.conv."),
 )
 
+THEIRS = "image_encoder."
+"""Beginning of names of the authors' layout; transformers has another name for the encoder."""
 UNUSED = r"image_encoder\.(norm_head|head)\."
 """MobileSAM's classifier, which nothing runs."""
 
@@ -138,7 +140,9 @@ def register(variant: Variant) -> None:
 def convert_sam(variant: Variant, tensors: Mapping[str, Tensor], *, tiny: bool = False) -> Tensors:
     """Tensors of a published file, in either layout, to the state of our network; raises WeightsMissing."""
     used = {name: value for name, value in tensors.items() if re.match(variant.unused, name) is None}
-    found = {renamed(name, variant.rules): value for name, value in used.items()}
+    # Some names mean one layer there and another one here, so that only one layout is renamed.
+    rules = variant.rules if any(name.startswith(THEIRS) for name in used) else ()
+    found = {renamed(name, rules): value for name, value in used.items()}
     _join_points(found)
     # transformers keeps the same positions twice, files of it once or twice.
     for place, other in (POSITIONS, POSITIONS[::-1]):

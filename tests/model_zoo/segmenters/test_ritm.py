@@ -51,6 +51,8 @@ def test_answers_to_clicks_are_the_published_ones(name: str, key: str) -> None:
     scene, expected = given.SCENES[key], golden()[f"{name} {key}"]
     segmenter, state = given.segmenter(network(name), scene), None
     embedding = segmenter.encode(scene.image)
+    if scene.mode in ("RGB-BRS", "DistMap-BRS"):  # which take seconds a click
+        expected = expected[:3]
     for number, logits in enumerate(expected, 1):
         mask = segmenter.decode(embedding, Prompt(scene.clicks[:number], mask=scene.mask), state)
         state = mask.state

@@ -54,7 +54,7 @@ def test_a_mask_comes_back_as_it_went_in(shape: tuple[int, int], squashed: bool)
     frame = frame_of(*shape, 64, squashed)
     low = frame.start(mask, 16)
     assert low.shape == (16, 16)
-    assert np.abs(low).max() <= SURE
+    assert np.abs(low).max() <= SURE + 1e-4
     back = frame.enlarge(torch.from_numpy(low)).numpy()
     assert back.shape == shape
     assert ((back > 0) == mask).mean() > 0.8
