@@ -12,10 +12,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column, Table
 
 from backend.commands import evaluate, review, training, weights
-from backend.commands.weights_output import advise, millions, state_of
+from backend.commands.weights_output import advise, entry, millions, state_of
 from backend.errors import ClickPickError
 from backend.memory import keep_freed_memory
 from backend.settings import Settings
@@ -151,14 +150,17 @@ def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] 
     from model_zoo.registry import list_models  # noqa: PLC0415
 
     folder = Settings().weights_folder
-    table = Table(Column("name", no_wrap=True), "kind", "parameters", "weights", "licence", "what")
+    kind = ""
     specs: dict[str, WeightSpec] = {}
-    for model in list_models(pattern):
+    for model in sorted(list_models(pattern), key=lambda model: model.kind, reverse=True):
         specs |= {spec.name: spec for spec in model.weights}
         states = dict.fromkeys(state_of(spec, folder) for spec in model.weights)
         state = "; ".join(states) or "needs none"
-        table.add_row(model.name, model.kind, millions(model.weights), state, model.licence, model.summary)
-    OUT.print(table)
+        if model.kind != kind:
+            OUT.rule(f"{model.kind}s", align="left")
+            kind = model.kind
+        below = (model.summary, f"licence: {model.licence}")
+        entry(OUT, model.name, state, millions(model.weights), below=below)
     advise(specs.values(), folder)
 
 

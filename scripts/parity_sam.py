@@ -1,6 +1,8 @@
 """Make tests/model_zoo/segmenters/data/sam_NETWORK.npz: a published SAM on random weights, and compare.
 
-Usage: python scripts/parity_sam.py NETWORK CHECKOUT [NPZ], where CHECKOUT is a clone of
+Usage: python scripts/parity_sam.py NETWORK CHECKOUT [NPZ], or, to compare whole evaluations instead,
+python scripts/parity_sam.py NETWORK CHECKOUT --samples CSV [--weights FILE] [--first N] [--count N].
+CHECKOUT is a clone of
     sam         github.com/facebookresearch/segment-anything  (commit dca509f)
     sam-hq      github.com/SysCV/sam-hq                       (commit fb181f8)
     mobile-sam  github.com/ChaoningZhang/MobileSAM            (commit 34bbbfd)
@@ -8,172 +10,45 @@ Usage: python scripts/parity_sam.py NETWORK CHECKOUT [NPZ], where CHECKOUT is a 
     edge-tam    github.com/facebookresearch/EdgeTAM           (commit 9cc44bf)
 Networks are built by the clone, small and in full, saved, read as ClickPick reads published files, and both predictors
 are led through the same sessions. Packages that only the clones' loaders need (hydra, iopath) need not be installed.
+The authors publish no evaluation by clicks: that of the literature is run with the published predictor.
 """
 
 from __future__ import annotations
 
-import re
+import argparse
 import sys
 import tempfile
-import types
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from published_sam import Published, hiera, mobile, predict, repvit, stand_in, vit  # noqa: E402
+
 from model_zoo.checkpoints import read_checkpoint  # noqa: E402
-from model_zoo.prompt import Prompt  # noqa: E402
+from model_zoo.evaluation.clicker import center_click  # noqa: E402
+from model_zoo.evaluation.metrics import iou  # noqa: E402
+from model_zoo.evaluation.noc import evaluate_sample, noc  # noqa: E402
+from model_zoo.evaluation.samples import Sample, read_samples  # noqa: E402
+from model_zoo.prompt import Click, Prompt  # noqa: E402
 from model_zoo.segmenters import sam, sam2  # noqa: E402
-from model_zoo.segmenters.sam2_network import TINY_HIERA, TINY_REPVIT, HieraSize  # noqa: E402
+from model_zoo.segmenters.sam2_network import TINY_HIERA  # noqa: E402
 from model_zoo.segmenters.sam_frame import frame_of  # noqa: E402
-from model_zoo.segmenters.sam_network import CHANNELS, MIDDLE, TINY_VIT, VitSize  # noqa: E402
+from model_zoo.segmenters.sam_network import TINY_VIT  # noqa: E402
 from model_zoo.segmenters.sam_segmenter import LIMIT, SamSegmenter  # noqa: E402
 from model_zoo.segmenters.sam_weights import Variant, convert_sam  # noqa: E402
 from tests.model_zoo.segmenters import sam_random as given  # noqa: E402
 
 DATA = ROOT / "tests/model_zoo/segmenters/data"
 STRIDE = 7  # of the enlarged logits that are stored
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published network and its predictor."""
-
-    model: Any
-    predictor: Any
-    side: int
-    squashed: bool
-    three: bool = True
-
-
-def vit(size: VitSize, hq: bool) -> Published:
-    """SAM or SAM-HQ."""
-    parts = import_module("segment_anything.modeling")
-    encoder = parts.ImageEncoderViT(
-        depth=size.depth, embed_dim=size.width, img_size=size.side, mlp_ratio=4, num_heads=size.heads, patch_size=16,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6), qkv_bias=True, use_rel_pos=True, window_size=size.window,
-        global_attn_indexes=size.whole, out_chans=CHANNELS,
-    )  # fmt: skip
-    decoder = partial(parts.MaskDecoderHQ, vit_dim=size.width) if hq else parts.MaskDecoder
-    return published_sam("segment_anything", encoder, decoder, size.side, three=not hq)
-
-
-def mobile() -> Published:
-    """MobileSAM; its TinyViT is kept from taking the place of timm's."""
-    import_module("timm.models.registry").register_model = lambda function: function
-    parts = import_module("mobile_sam.modeling")
-    encoder = parts.TinyViT(
-        img_size=1024, in_chans=3, num_classes=1000, embed_dims=[64, 128, 160, 320], depths=[2, 2, 6, 2],
-        num_heads=[2, 4, 5, 10], window_sizes=[7, 7, 14, 7], drop_path_rate=0.0, layer_lr_decay=0.8,
-    )  # fmt: skip
-    return published_sam("mobile_sam", encoder, parts.MaskDecoder, 1024)
-
-
-def published_sam(
-    package: str, encoder: Any, decoder: Callable[..., Any], side: int, three: bool = True
-) -> Published:
-    parts = import_module(f"{package}.modeling")
-    model = parts.Sam(
-        image_encoder=encoder,
-        prompt_encoder=parts.PromptEncoder(
-            embed_dim=CHANNELS, image_embedding_size=(side // 16,) * 2, input_image_size=(side,) * 2, mask_in_chans=16
-        ),
-        mask_decoder=decoder(
-            num_multimask_outputs=3, transformer_dim=CHANNELS, iou_head_depth=3, iou_head_hidden_dim=256,
-            transformer=parts.TwoWayTransformer(depth=2, embedding_dim=CHANNELS, mlp_dim=MIDDLE, num_heads=8),
-        ),
-    )  # fmt: skip
-    predictor = import_module(f"{package}.predictor").SamPredictor
-    return Published(model, predictor(model.eval()), side, squashed=False, three=three)
-
-
-def second(config: str, side: int, **trunk: Any) -> Published:
-    """SAM 2.1 or EdgeTAM, by its published configuration with another trunk."""
-    package = import_module("sam2")
-    written = yaml.safe_load((Path(package.__path__[0]) / "configs" / config).read_text())["model"]
-    written["image_encoder"]["trunk"] |= trunk
-    if trunk and "embed_dim" in trunk:
-        channels = [trunk["embed_dim"] << stage for stage in (3, 2, 1, 0)]
-        written["image_encoder"]["neck"]["backbone_channel_list"] = channels
-    written |= {
-        "image_size": side,
-        # What the published loader adds to the configuration.
-        "sam_mask_decoder_extra_args": {
-            "dynamic_multimask_via_stability": True,
-            "dynamic_multimask_stability_delta": 0.05,
-            "dynamic_multimask_stability_thresh": 0.98,
-        },
-    }
-    if trunk.get("features"):
-        written["image_encoder"]["neck"]["backbone_channel_list"] = trunk["widths"][::-1]
-        del written["image_encoder"]["trunk"]["widths"]
-    model = built(written).eval()
-    predictor = import_module("sam2.sam2_image_predictor").SAM2ImagePredictor(model)
-    predictor._bb_feat_sizes = [(side // stride,) * 2 for stride in (4, 8, 16)]
-    return Published(model, predictor, side, squashed=True)
-
-
-def built(written: Any) -> Any:
-    """What hydra makes of a configuration."""
-    if isinstance(written, list):
-        return [built(part) for part in written]
-    if isinstance(written, str) and re.fullmatch(r"\d+e-\d+", written):
-        return float(written)  # which PyYAML takes for a text
-    if not isinstance(written, dict):
-        return written
-    parts = {name: built(part) for name, part in written.items() if name != "_target_"}
-    if "_target_" not in written:
-        return parts
-    module, _, name = written["_target_"].rpartition(".")
-    return getattr(import_module(module), name)(**parts)
-
-
-def hiera(size: HieraSize | None) -> Published:
-    config = "sam2.1/sam2.1_hiera_t.yaml"
-    if size is None:
-        return second(config, 1024)
-    return second(
-        config, size.side, embed_dim=size.width, num_heads=size.heads, stages=list(size.blocks),
-        global_att_blocks=list(size.whole), window_spec=list(size.windows),
-    )  # fmt: skip
-
-
-def repvit(tiny: bool) -> Published:
-    timm = import_module("timm")
-    options = {"embed_dim": TINY_REPVIT.widths, "depth": TINY_REPVIT.depths} if tiny else {}
-
-    def create(name: str, pretrained: bool, **others: Any) -> Any:  # noqa: ARG001 - nothing is downloaded
-        return timm.create_model(name, pretrained=False, **others, **options)
-
-    import_module("sam2.modeling.backbones.timm").create_model = create
-    if not tiny:
-        return second("edgetam.yaml", 1024)
-    features = [f"layer{stage}" for stage in range(4)]
-    return second("edgetam.yaml", TINY_REPVIT.side, features=features, widths=list(TINY_REPVIT.widths))
-
-
-def stand_in() -> None:
-    """Empty packages in place of those that the clones' loaders import."""
-    for name, inside in {"hydra": "initialize_config_module", "iopath.common.file_io": "g_pathmgr"}.items():
-        for end in range(name.count(".") + 1):
-            sys.modules.setdefault(".".join(name.split(".")[: end + 1]), types.ModuleType(name))
-        setattr(sys.modules[name], inside, lambda *_, **__: None)
-    sys.modules["hydra"].core = None  # type: ignore[attr-defined]
-    core = types.ModuleType("hydra.core.global_hydra")
-    core.GlobalHydra = types.SimpleNamespace(  # type: ignore[attr-defined]
-        instance=lambda: types.SimpleNamespace(is_initialized=lambda: True)
-    )
-    sys.modules |= {"hydra.core": types.ModuleType("hydra.core"), "hydra.core.global_hydra": core}
+CLICKS, TARGET = 20, 0.90
 
 
 def answers(published: Published, sizes: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
@@ -193,27 +68,12 @@ def answers(published: Published, sizes: Any) -> Iterator[tuple[str, np.ndarray,
                 yield f"{height}x{width} {name} {number}", before, full[best], float(quality[best])
 
 
-def predict(published: Published, prompt: Prompt, mask: np.ndarray | None, size: tuple[int, int]) -> Any:
-    pixels = [click.pixel(*size) for click in prompt.clicks]
-    box = prompt.box
-    alone = mask is None and len(pixels) + (box is not None) == 1
-    return published.predictor.predict(
-        point_coords=np.array([pixel[::-1] for pixel in pixels], dtype=np.float64) if pixels else None,
-        point_labels=np.array([click.positive for click in prompt.clicks], dtype=np.int64)
-        if pixels
-        else None,
-        box=None if box is None else np.array([box.left, box.top, box.right, box.bottom]),
-        mask_input=None if mask is None else mask[None],
-        multimask_output=alone and published.three,
-        return_logits=True,
-    )
-
-
-def ours(published: Published, variant: Variant, tiny: bool) -> SamSegmenter:
-    """From the file that the published code writes of its own."""
+def ours(
+    published: Published, variant: Variant, tiny: bool, weights: Mapping[str, torch.Tensor] | None = None
+) -> SamSegmenter:
+    """From the file that the published code writes of its own; on random weights, unless some are given."""
     model = {name: tuple(value.shape) for name, value in published.model.state_dict().items()}
-    tensors = given.state(model)
-    published.model.load_state_dict(tensors, strict=True)
+    published.model.load_state_dict(given.state(model) if weights is None else weights, strict=True)
     published.model.eval()  # anew: the published TinyViT spreads its attention biases out then
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "published.pt"
@@ -281,12 +141,71 @@ NETWORKS: dict[str, tuple[Variant, Callable[[], Published] | None, Callable[[], 
 }
 
 
-def main(network: str, checkout: Path, npz: Path) -> None:
-    sys.path.insert(0, str(checkout))
+def evaluate(published: Published, segmenter: SamSegmenter, samples: Sequence[Sample]) -> None:
+    """Click objects with either predictor, and count where all clicks and IoUs are the same."""
+    same, counts = 0, []
+    for sample in samples:
+        image, truth = sample.load()
+        result = evaluate_sample(segmenter, image, truth)
+        clicks, ious = clicked(published, image, truth)
+        equal = clicks == result.clicks and np.allclose(ious, result.ious, rtol=0, atol=1e-9)
+        same += equal
+        counts.append((noc(ious, 0.9), noc(result.ious, 0.9)))
+        print(  # noqa: T201
+            f"  {sample.name}: {len(clicks)} and {len(result.clicks)} clicks, last IoU {ious[-1]:.4f} and "
+            f"{result.ious[-1]:.4f}, {'equal' if equal else 'not equal'}",
+            flush=True,
+        )
+    mean = np.mean(counts, axis=0)
+    print(  # noqa: T201
+        f"{same} of {len(samples)} objects: the same clicks and IoUs; NoC@90 published {mean[0]:.2f}, "
+        f"ours {mean[1]:.2f}"
+    )
+
+
+def clicked(
+    published: Published, image: np.ndarray, truth: np.ndarray
+) -> tuple[tuple[Click, ...], list[float]]:
+    """The published predictor under the literature's loop: of one click the best mask, then the logits before."""
+    published.predictor.set_image(image)
+    clicks: tuple[Click, ...] = ()
+    region, before, ious = np.zeros(truth.shape, dtype=bool), None, [0.0]
+    while len(clicks) < CLICKS and ious[-1] < TARGET:
+        click = center_click(region, truth, clicks)
+        if click is None:
+            break
+        clicks = (*clicks, click)
+        full, quality, low = predict(published, Prompt(clicks), before, truth.shape)
+        best = int(np.argmax(quality))
+        before, region = np.clip(low[best], -LIMIT, LIMIT), full[best] > 0
+        ious.append(iou(truth, region))
+    return clicks, ious[1:]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("npz", type=Path, nargs="?")
+    parser.add_argument("--samples", type=Path)
+    parser.add_argument("--weights", type=Path, help="a published file, instead of random weights")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=10)
+    options = parser.parse_args(arguments)
+    sys.path.insert(0, str(options.checkout))
     stand_in()
     warnings.simplefilter("ignore")
     torch.set_flush_denormal(True)
-    variant, small, full = NETWORKS[network]
+    variant, small, full = NETWORKS[options.network]
+    if options.samples is not None:
+        published = full()
+        weights = read_checkpoint(options.weights)[0] if options.weights else None
+        samples = read_samples(options.samples)[options.first :][: options.count]
+        evaluate(published, ours(published, variant, tiny=False, weights=weights), samples)
+        return
+    npz = options.npz or DATA / f"sam_{options.network}.npz"
     if small is not None:
         np.savez_compressed(npz, **compare(small(), variant, tiny=True))
     more = compare(full(), variant, tiny=False)
@@ -295,5 +214,4 @@ def main(network: str, checkout: Path, npz: Path) -> None:
 
 
 if __name__ == "__main__":
-    name = sys.argv[1]
-    main(name, Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else DATA / f"sam_{name}.npz")
+    main()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
 
 from backend.commands.evaluate_output import ERR
 from backend.commands.failures import expected_failures
@@ -18,6 +17,7 @@ from backend.commands.weights_output import (
     advise,
     as_json,
     download_bar,
+    entry,
     licence_of,
     millions,
     say,
@@ -43,7 +43,7 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="which, such as 'ritm-*'")] = "*",
     *,
     folder: Folder = None,
-    json_output: Annotated[bool, typer.Option("--json", help="one JSON array instead of the table")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="one JSON array instead")] = False,
 ) -> None:
     """List weights: licence, size, published figures, and whether they are on this machine."""
     from model_zoo.weight_store import find_weights  # noqa: PLC0415 - imports the models, which takes seconds
@@ -54,10 +54,10 @@ def list_(
         if json_output:
             typer.echo(json.dumps([as_json(spec, place) for spec in specs], indent=1))
             return
-        table = Table(Column("name", no_wrap=True), "parameters", "weights", "licence", "published figures")
         for spec in specs:
-            table.add_row(spec.name, millions([spec]), state_of(spec, place), licence_of(spec), spec.expected)
-        OUT.print(table)
+            published = f"published: {spec.expected}" if spec.expected else ""
+            below = (f"licence: {licence_of(spec)}", published)
+            entry(OUT, spec.name, state_of(spec, place), millions([spec]), below=below)
         advise(specs, place)
         say(f"weights folder: {place}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from backend.commands.evaluate_output import ERR
 from model_zoo.errors import WeightsMissing
@@ -30,6 +32,15 @@ AT_HAND = "at hand"
 def say(text: str) -> None:
     """A line of standard output as it is."""
     OUT.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def entry(console: Console, name: str, *details: str, below: Iterable[str]) -> None:
+    """One line with the name and details, then indented texts, wrapped to the terminal; empty ones are left out."""
+    first = "  ".join(text for text in details if text)
+    console.print(Text.assemble((f"{name:<30}", "bold"), "  ", first), soft_wrap=True)
+    for text in below:
+        if text:
+            console.print(Padding(Text(text), (0, 0, 0, 4)))
 
 
 def download_bar() -> Progress:

@@ -47,7 +47,7 @@ def _build(spec: WeightSpec, device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[HRNET18S_S1.name]),
 )
 def focalclick_hrnet18s_s1(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on a small HRNet that sees 128 pixels; clicks, strokes; quick on processors."""
+    """FocalClick on a small HRNet that sees 128 pixels; clicks, boxes, strokes; quick on processors."""
     return _build(HRNET18S_S1, device, source)
 
 
@@ -60,7 +60,7 @@ def focalclick_hrnet18s_s1(device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[HRNET18S_S2.name]),
 )
 def focalclick_hrnet18s_s2(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on a small HRNet that sees 256 pixels; clicks, strokes."""
+    """FocalClick on a small HRNet that sees 256 pixels; clicks, boxes, strokes."""
     return _build(HRNET18S_S2, device, source)
 
 
@@ -73,7 +73,7 @@ def focalclick_hrnet18s_s2(device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[HRNET32_S2.name]),
 )
 def focalclick_hrnet32_s2(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on HRNet32 that sees 256 pixels; clicks, strokes."""
+    """FocalClick on HRNet32 that sees 256 pixels; clicks, boxes, strokes."""
     return _build(HRNET32_S2, device, source)
 
 
@@ -86,7 +86,7 @@ def focalclick_hrnet32_s2(device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[SEGFORMER_B0_S1.name]),
 )
 def focalclick_segformer_b0_s1(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on SegFormer B0 that sees 128 pixels; clicks, strokes; the quickest, not for commercial use."""
+    """FocalClick on SegFormer B0 that sees 128 pixels; clicks, boxes, strokes; the quickest, not for commercial use."""
     return _build(SEGFORMER_B0_S1, device, source)
 
 
@@ -99,7 +99,7 @@ def focalclick_segformer_b0_s1(device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[SEGFORMER_B0_S2.name]),
 )
 def focalclick_segformer_b0_s2(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on SegFormer B0 that sees 256 pixels; clicks, strokes; not for commercial use."""
+    """FocalClick on SegFormer B0 that sees 256 pixels; clicks, boxes, strokes; not for commercial use."""
     return _build(SEGFORMER_B0_S2, device, source)
 
 
@@ -112,5 +112,5 @@ def focalclick_segformer_b0_s2(device: str, source: WeightSource) -> FocalClick:
     convert=partial(convert_focalclick, VARIANTS[SEGFORMER_B3_S2.name]),
 )
 def focalclick_segformer_b3_s2(device: str, source: WeightSource) -> FocalClick:
-    """FocalClick on SegFormer B3 that sees 256 pixels; clicks, strokes; the best, not for commercial use."""
+    """FocalClick on SegFormer B3 that sees 256 pixels; clicks, boxes, strokes; the best, not for commercial use."""
     return _build(SEGFORMER_B3_S2, device, source)

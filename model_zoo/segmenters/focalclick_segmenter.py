@@ -4,8 +4,8 @@ Chen et al., FocalClick: Towards Practical Interactive Image Segmentation, CVPR 
 (github.com/XavierCHEN34/ClickSEG, commit 0c801cf; its README says MIT, its licence file Apache-2.0); written from a
 description of both. Deliberate differences, besides those of focalclick_loop: an earlier answer in which nothing is
 found makes it look at the whole image again and forget the target crop (there, the answer to the whole image is then
-pasted into the crop; ``NAME+published`` does that too); logits are finite; strokes become clicks; without a positive
-click, stroke or mask there is no object.
+pasted into the crop; ``NAME+published`` does that too); logits are finite; strokes and boxes become clicks; without a
+positive click, stroke, box or mask there is no object.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from torch import Tensor
 
 from model_zoo.encoders import check_image
 from model_zoo.precision import quick_precision
-from model_zoo.prompt import Prompt
+from model_zoo.prompt import Box, Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.segmenters.box_click import box_region, cut_to_box, with_middle
 from model_zoo.segmenters.focalclick_loop import Bools, focus_region, merge
 from model_zoo.segmenters.focalclick_network import FocalClickNetwork
 from model_zoo.segmenters.focalclick_sampling import squared
@@ -57,7 +58,7 @@ class FocalClickParameters:
 class FocalClick(Segmenter):
     """A FocalClickNetwork with the published loop around it; ``state`` is a FocalClickState."""
 
-    prompts: ClassVar[frozenset[str]] = frozenset({"click", "stroke"})
+    prompts: ClassVar[frozenset[str]] = frozenset({"click", "box", "stroke"})
     stateful: ClassVar[bool] = True
     order_free: ClassVar[bool] = False
     published: ClassVar[FocalClickParameters] = FocalClickParameters(quick=False, paste_always=True)
@@ -94,13 +95,15 @@ class FocalClick(Segmenter):
     def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
         shape = embedding.height, embedding.width
         prompt.check_mask(*shape)
+        prompt = with_middle(prompt)
         mask = prompt.mask if prompt.mask is not None and prompt.mask.any() else None
         strokes, clicks = (_pixels(found, shape) for found in (stroke_clicks(prompt.strokes), prompt.clicks))
         points = [*strokes, *clicks]
         if not points or not (mask is not None or any(positive for _, _, positive in points)):
             return _given(mask, shape, state)
         before = state if isinstance(state, FocalClickState) else None
-        view = choose_view(before, points, shape, paste_always=self.parameters.paste_always)
+        seen = before if before is not None or prompt.box is None else _boxed(prompt.box, shape)
+        view = choose_view(seen, points, shape, paste_always=self.parameters.paste_always)
         fresh = points if before is None else points[-1:]
         if before is None and mask is not None:
             before = FocalClickState(mask.astype(np.float32), None, mask)
@@ -113,7 +116,8 @@ class FocalClick(Segmenter):
         if mask is not None and before is not None:
             merged = merge(mask if before.merged is None else before.merged, logits > 0, fresh)
             logits = np.where(merged, np.maximum(np.abs(logits), LEAST), -np.abs(logits))
-        return Mask(logits, confidence(logits), None, FocalClickState(probability, view.target, merged))
+        state = FocalClickState(probability, view.target, merged)
+        return cut_to_box(Mask(logits, confidence(logits), None, state), prompt)
 
     def _look(
         self,
@@ -178,6 +182,13 @@ def _logits(probability: Tensor) -> Tensor:
 
 def _pixels(clicks: Sequence[Any], shape: tuple[int, int]) -> list[Pixel]:
     return [(*click.pixel(*shape), click.positive) for click in clicks]
+
+
+def _boxed(box: Box, shape: tuple[int, int]) -> FocalClickState:
+    """As if all of a box had been the answer before, so that its surroundings are looked at."""
+    probability: Floats = np.zeros(shape, dtype=np.float32)
+    probability[box_region(box, shape).window] = 1.0
+    return FocalClickState(probability)
 
 
 def _given(mask: Bools | None, shape: tuple[int, int], state: Any) -> Mask:

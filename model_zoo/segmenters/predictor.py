@@ -2,8 +2,9 @@
 
 Sofiiuk et al., Reviving Iterative Training with Mask Guidance, 2021; compared with
 github.com/SamsungLabs/ritm_interactive_segmentation (commit b9b4460, MIT licence), written from a description.
-Deliberate differences, besides those of predictor_window: strokes become clicks; without a positive click, stroke or
-mask there is no object; with a mask to start from, later clicks go on from the last answer, not from that mask.
+Deliberate differences, besides those of predictor_window: strokes become clicks, a box becomes a click and a window;
+without a positive click, stroke, box or mask there is no object; with a mask to start from, later clicks go on from
+the last answer, not from that mask.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from model_zoo.modifiers import register_modifier
 from model_zoo.precision import quick_precision
 from model_zoo.prompt import Click, Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
+from model_zoo.segmenters.box_click import box_region, cut_to_box, with_middle
 from model_zoo.segmenters.predictor_maps import (
     LIMIT,
     Floats,
@@ -43,7 +45,7 @@ from model_zoo.segmenters.predictor_window import (
     worth_a_closer_look,
 )
 from model_zoo.segmenters.stroke_points import stroke_clicks
-from model_zoo.segmenters.zoom_in import whole
+from model_zoo.segmenters.zoom_in import Region, whole
 
 
 class ClickNetwork(Protocol):
@@ -85,7 +87,7 @@ Changed = TypeVar("Changed", bound="ClickPredictor")
 class ClickPredictor(Segmenter):
     """Any ClickNetwork as a segmenter; ``state`` is a PredictorState."""
 
-    prompts: ClassVar[frozenset[str]] = frozenset({"click", "stroke"})
+    prompts: ClassVar[frozenset[str]] = frozenset({"click", "box", "stroke"})
     stateful: ClassVar[bool] = True
     order_free: ClassVar[bool] = False
 
@@ -125,6 +127,7 @@ class ClickPredictor(Segmenter):
     def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
         shape = embedding.height, embedding.width
         prompt.check_mask(*shape)
+        prompt = with_middle(prompt)
         clicks = _pixels([*stroke_clicks(prompt.strokes), *prompt.clicks], shape)
         started = prompt.mask is not None and bool(prompt.mask.any())
         if not clicks or not (started or any(positive for _, _, positive in clicks)):
@@ -132,15 +135,17 @@ class ClickPredictor(Segmenter):
         if isinstance(state, PredictorState):
             found = self._pass(embedding.data, clicks, state.answer, state)
         else:
-            begun = None
+            begun, boxed = None, None
             if prompt.mask is not None and started:
                 begun = Answer(whole(shape), prompt.mask.astype(np.float32))
-            found = self._pass(embedding.data, clicks, begun, None)
+            elif prompt.box is not None:
+                boxed = _boxed(box_region(prompt.box, shape))
+            found = self._pass(embedding.data, clicks, begun, boxed)
             zoom = self.parameters.zoom
             given = (started or bool(prompt.strokes)) and zoom is not None and len(clicks) > zoom.skip_clicks
             if given or worth_a_closer_look(shape, found, zoom):
                 found = self._pass(embedding.data, clicks, begun, found)
-        return self._mask(found, shape)
+        return cut_to_box(self._mask(found, shape), prompt)
 
     def _pass(
         self,
@@ -209,6 +214,11 @@ def mirrored(points: Sequence[Point], width: int) -> list[Point]:
 
 def _pixels(clicks: Sequence[Click], shape: tuple[int, int]) -> list[Pixel]:
     return [(*click.pixel(*shape), click.positive) for click in clicks]
+
+
+def _boxed(region: Region) -> PredictorState:
+    """As if all of a region had been the answer before, so that its surroundings are looked at."""
+    return PredictorState(Answer(region, np.ones((1, 1), dtype=np.float32)), None)
 
 
 def _given(mask: NDArray[np.bool_] | None, shape: tuple[int, int], state: Any) -> Mask:

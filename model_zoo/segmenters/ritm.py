@@ -54,7 +54,7 @@ def _tiny(spec: WeightSpec) -> RitmNetwork:
     convert=partial(convert_ritm, NETWORKS["ritm-hrnet18s"]),
 )  # fmt: skip
 def ritm_hrnet18s(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM on the small HRNet18, learnt on COCO and LVIS; clicks, strokes; for processors."""
+    """RITM on the small HRNet18, learnt on COCO and LVIS; clicks, boxes, strokes; for processors."""
     return _build(HRNET18S, device, source)
 
 
@@ -63,7 +63,7 @@ def ritm_hrnet18s(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_ritm, NETWORKS["ritm-hrnet18"]),
 )  # fmt: skip
 def ritm_hrnet18(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM on HRNet18, learnt on COCO and LVIS; clicks, strokes."""
+    """RITM on HRNet18, learnt on COCO and LVIS; clicks, boxes, strokes."""
     return _build(HRNET18, device, source)
 
 
@@ -72,7 +72,7 @@ def ritm_hrnet18(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_ritm, NETWORKS["ritm-hrnet32"]),
 )  # fmt: skip
 def ritm_hrnet32(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM on HRNet32, learnt on COCO and LVIS; clicks, strokes."""
+    """RITM on HRNet32, learnt on COCO and LVIS; clicks, boxes, strokes."""
     return _build(HRNET32, device, source)
 
 
@@ -81,7 +81,7 @@ def ritm_hrnet32(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_ritm, NETWORKS["ritm-hrnet18-sbd"]),
 )  # fmt: skip
 def ritm_hrnet18_sbd(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM on HRNet18, learnt on SBD, as papers compare methods; clicks, strokes."""
+    """RITM on HRNet18, learnt on SBD, as papers compare methods; clicks, boxes, strokes."""
     return _build(HRNET18_SBD, device, source)
 
 
@@ -90,7 +90,7 @@ def ritm_hrnet18_sbd(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_ritm, NETWORKS["ritm-hrnet18-baseline"]),
 )  # fmt: skip
 def ritm_hrnet18_baseline(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM's baseline on HRNet18, which does not see its previous answer; clicks, strokes."""
+    """RITM's baseline on HRNet18, which does not see its previous answer; clicks, boxes, strokes."""
     return _build(HRNET18_BASELINE, device, source)
 
 
@@ -99,5 +99,5 @@ def ritm_hrnet18_baseline(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_ritm, NETWORKS["ritm-resnet34"]),
 )  # fmt: skip
 def ritm_resnet34(device: str, source: WeightSource) -> ClickPredictor:
-    """RITM's baseline on ResNet-34 DeepLabV3+, for weights of your own; clicks, strokes."""
+    """RITM's baseline on ResNet-34 DeepLabV3+, for weights of your own; clicks, boxes, strokes."""
     return _build(RESNET34, device, source)

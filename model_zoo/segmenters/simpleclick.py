@@ -65,7 +65,7 @@ def _build(size: str, spec: WeightSpec, device: str, source: WeightSource) -> Cl
     convert=partial(convert_simpleclick, SIZES["xtiny"]),
 )
 def simpleclick_vit_xtiny(device: str, source: WeightSource) -> ClickPredictor:
-    """SimpleClick on an extremely small vision transformer, quick on processors; clicks, strokes."""
+    """SimpleClick on an extremely small vision transformer, quick on processors; clicks, boxes, strokes."""
     return _build("xtiny", XTINY, device, source)
 
 
@@ -78,7 +78,7 @@ def simpleclick_vit_xtiny(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_simpleclick, SIZES["b"]),
 )
 def simpleclick_vit_b(device: str, source: WeightSource) -> ClickPredictor:
-    """SimpleClick on ViT-B; clicks, strokes; wants a GPU or patience."""
+    """SimpleClick on ViT-B; clicks, boxes, strokes; wants a GPU or patience."""
     return _build("b", BASE, device, source)
 
 
@@ -91,7 +91,7 @@ def simpleclick_vit_b(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_simpleclick, SIZES["l"]),
 )
 def simpleclick_vit_l(device: str, source: WeightSource) -> ClickPredictor:
-    """SimpleClick on ViT-L; clicks, strokes; for GPUs."""
+    """SimpleClick on ViT-L; clicks, boxes, strokes; for GPUs."""
     return _build("l", LARGE, device, source)
 
 
@@ -104,5 +104,5 @@ def simpleclick_vit_l(device: str, source: WeightSource) -> ClickPredictor:
     convert=partial(convert_simpleclick, SIZES["h"]),
 )
 def simpleclick_vit_h(device: str, source: WeightSource) -> ClickPredictor:
-    """SimpleClick on ViT-H; clicks, strokes; for GPUs."""
+    """SimpleClick on ViT-H; clicks, boxes, strokes; for GPUs."""
     return _build("h", HUGE, device, source)

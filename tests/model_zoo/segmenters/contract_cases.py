@@ -23,6 +23,24 @@ NAMES = [
     "gp-lite0+gp",
     *(f"{MODIFIED}+{one}" for info in list_models(MODIFIED) for one in (*info.modifiers, "gp")),
 ]
+TWINS = {
+    twin: name
+    for name, twins in {
+        "focalclick-hrnet18s-s2": ["focalclick-hrnet32-s2"],
+        "focalclick-segformer-b0-s2": ["focalclick-segformer-b3-s2"],
+        "ritm-hrnet18s": ["ritm-hrnet18", "ritm-hrnet18-sbd", "ritm-hrnet32"],
+        "sam-hq-vit-b": ["sam-hq-vit-l", "sam-hq-vit-h"],
+        "sam-vit-b": ["sam-vit-l", "sam-vit-h", "slimsam-50", "slimsam-77"],
+        "sam2.1-hiera-tiny": ["sam2.1-hiera-small", "sam2.1-hiera-base-plus", "sam2.1-hiera-large"],
+        "simpleclick-vit-xtiny": ["simpleclick-vit-b", "simpleclick-vit-l", "simpleclick-vit-h"],
+    }.items()
+    for twin in twins
+}
+"""Networks that are the very same as another one here, made small."""
+
+DISTINCT = [name for name in NAMES if name not in TWINS and ("+" not in name or name in THOROUGHLY)]
+"""For what takes long."""
+
 HEIGHT, WIDTH = 90, 120
 CLICKS = (Click(45.5, 60.5), Click(5.5, 5.5, False), Click(38.2, 52.9), Click(80.5, 110.5, False))
 PROMPTS = {
@@ -61,25 +79,6 @@ def needs_sense(segmenter: Segmenter) -> None:
     """Skip for random weights."""
     if is_network(segmenter.name):
         pytest.skip("random weights know no objects")
-
-
-_first: dict[tuple[type, bytes], str] = {}
-
-
-@cache
-def is_first_of_its_kind(name: str) -> bool:
-    """Whether no other segmenter seen before is the very same network here, as small ones of one family are."""
-    segmenter = build(name)
-    answer = segmenter.decode(embedded(name), PROMPTS["four clicks"]).logits.tobytes()
-    return _first.setdefault((type(segmenter), answer), name) == name
-
-
-def once_a_network(segmenter: Segmenter) -> None:
-    """Skip where another one has shown the same, or the same unmodified."""
-    if "+" in segmenter.name and segmenter.name not in THOROUGHLY:
-        pytest.skip("few modified ones are held to all of the contract")
-    if is_network(segmenter.name) and not is_first_of_its_kind(segmenter.name):
-        pytest.skip("the same small network as another one's")
 
 
 def disk() -> np.ndarray:

@@ -16,9 +16,11 @@ from model_zoo.segmenters.base import Segmenter
 from model_zoo.segmenters.repair import honour_clicks
 from tests.model_zoo.segmenters.contract_cases import (
     CLICKS,
+    DISTINCT,
     HEIGHT,
     NAMES,
     PROMPTS,
+    TWINS,
     WIDTH,
     build,
     check,
@@ -26,7 +28,6 @@ from tests.model_zoo.segmenters.contract_cases import (
     embedded,
     is_network,
     needs_sense,
-    once_a_network,
     source_of,
 )
 
@@ -38,11 +39,18 @@ def segmenter(request: pytest.FixtureRequest) -> Segmenter:
     return build(request.param)
 
 
-@pytest.fixture
-def distinct(segmenter: Segmenter) -> Segmenter:
+@pytest.fixture(params=DISTINCT)
+def distinct(request: pytest.FixtureRequest) -> Segmenter:
     """For what takes long: of equal small networks, one."""
-    once_a_network(segmenter)
-    return segmenter
+    return build(request.param)
+
+
+@pytest.mark.parametrize(("twin", "name"), TWINS.items())
+def test_only_twins_are_left_out_of_what_takes_long(twin: str, name: str) -> None:
+    one, other = build(twin), build(name)
+    assert type(one) is type(other)
+    answers = [segmenter.decode(embedded(name), PROMPTS["four clicks"]).logits for segmenter in (one, other)]
+    assert np.array_equal(*answers)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())

@@ -20,6 +20,7 @@ from model_zoo.segmenters.base import Segmenter
 from model_zoo.weights import WeightSource
 from tests.model_zoo.segmenters.contract_cases import (
     CLICKS,
+    DISTINCT,
     HEIGHT,
     NAMES,
     PROMPTS,
@@ -29,7 +30,6 @@ from tests.model_zoo.segmenters.contract_cases import (
     disk,
     embedded,
     is_network,
-    once_a_network,
     replay,
 )
 
@@ -46,11 +46,10 @@ def segmenter(request: pytest.FixtureRequest) -> Segmenter:
     return build(request.param)
 
 
-@pytest.fixture
-def distinct(segmenter: Segmenter) -> Segmenter:
+@pytest.fixture(params=DISTINCT)
+def distinct(request: pytest.FixtureRequest) -> Segmenter:
     """For what takes long: of equal small networks, one."""
-    once_a_network(segmenter)
-    return segmenter
+    return build(request.param)
 
 
 def difference(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:

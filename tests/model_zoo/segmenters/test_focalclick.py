@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_zoo.errors import BadInput
-from model_zoo.prompt import Click, Prompt, Stroke
+from model_zoo.prompt import Box, Click, Prompt, Stroke
 from model_zoo.registry import create_segmenter, list_models
 from model_zoo.segmenters import focalclick_sampling
 from model_zoo.segmenters.focalclick_segmenter import FocalClick, FocalClickParameters
@@ -207,6 +207,19 @@ def test_strokes_are_clicks() -> None:
     drawn = segmenter.decode(embedding, Prompt(strokes=(stroke,)))
     clicked = segmenter.decode(embedding, Prompt((INSIDE,)))
     assert np.array_equal(drawn.logits, clicked.logits)
+
+
+def test_a_box_is_a_click_at_its_middle_and_a_target_crop() -> None:
+    segmenter = tiny()
+    embedding = segmenter.encode(picture(HEIGHT, WIDTH, 1))
+    box = Box(20.0, 30.0, 50.0, 70.0)
+    mask = segmenter.decode(embedding, Prompt(box=box))
+    assert mask.state.target == Region(14, 22, 57, 79)
+    outside = np.ones((HEIGHT, WIDTH), dtype=np.bool_)
+    outside[20:50, 30:70] = False
+    assert not (mask.logits > 0)[outside].any()
+    both = segmenter.decode(embedding, Prompt((Click(35.0, 50.0),), box))
+    assert np.array_equal(mask.logits, both.logits)
 
 
 def test_answers_do_not_change_their_inputs() -> None:

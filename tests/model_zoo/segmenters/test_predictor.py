@@ -186,7 +186,19 @@ def test_a_mask_to_start_from_is_looked_at_twice_at_the_first_click() -> None:
     assert (negative.logits > 0).any()
 
 
-@pytest.mark.parametrize("prompt", [Prompt(), Prompt((Click(5, 5, False),)), Prompt(box=Box(1, 1, 20, 20))])
+def test_a_box_shows_its_surroundings_and_ends_the_object() -> None:
+    segmenter, network = make()
+    image = scene(300, 400, (slice(100, 200), slice(200, 300)))
+    mask = segmenter.decode(segmenter.encode(image), Prompt(box=Box(120, 180, 160, 260)))
+    assert len(network.images) == 1, "a second pass would see the same"
+    assert mask.state.window is not None
+    assert mask.state.window.overlap(Region(0, 0, 300, 400)) < 0.5
+    expected = np.zeros((300, 400), dtype=np.bool_)
+    expected[120:160, 200:260] = True
+    assert ((mask.logits > 0) == expected).mean() > 0.99
+
+
+@pytest.mark.parametrize("prompt", [Prompt(), Prompt((Click(5, 5, False),))])
 def test_without_a_positive_hint_there_is_no_object(prompt: Prompt) -> None:
     segmenter, network = make()
     mask = segmenter.decode(segmenter.encode(scene(60, 80, (slice(10, 20), slice(30, 40)))), prompt)
