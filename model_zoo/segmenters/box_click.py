@@ -15,9 +15,9 @@ from model_zoo.segmenters.zoom_in import Region
 def with_middle(prompt: Prompt) -> Prompt:
     """The prompt with a positive click at the middle of its box, where nothing else says what the object is."""
     box = prompt.box
-    drawn = [*prompt.clicks, *prompt.strokes]
+    hinted = any(click.positive for click in prompt.clicks) or any(one.positive for one in prompt.strokes)
     started = prompt.mask is not None and bool(prompt.mask.any())
-    if box is None or started or any(hint.positive for hint in drawn):
+    if box is None or hinted or started:
         return prompt
     middle = Click((box.top + box.bottom) / 2, (box.left + box.right) / 2)
     return replace(prompt, clicks=(middle, *prompt.clicks))
@@ -36,7 +36,8 @@ def cut_to_box(mask: Mask, prompt: Prompt) -> Mask:
     """The mask without what lies outside the box; with all of it where a positive click or stroke lies outside."""
     if prompt.box is None or not (mask.logits > 0).any():
         return mask
-    region = box_region(prompt.box, mask.logits.shape)
+    height, width = mask.logits.shape
+    region = box_region(prompt.box, (height, width))
     hints = [(click.row, click.col) for click in prompt.clicks if click.positive]
     hints += [point for stroke in prompt.strokes if stroke.positive for point in stroke.points]
     if not all(region.holds(Click(*hint)) for hint in hints):
