@@ -168,7 +168,9 @@ def _beside_the_published(record: dict[str, Any]) -> None:
     """Published figures next to those measured, at a terminal and elsewhere; where there are any."""
     if record["published"]:
         ours = f"NoC@85/90 {record['noc85']}/{record['noc90']}"
-        text = f"{record['segmenter']}: {ours} on these {record['samples']} samples; published: {record['published']}"
+        name = record["segmenter"]
+        base = name.partition("+")[0]
+        text = f"{name}: {ours} on these {record['samples']} samples; published of {base}: {record['published']}"
         ERR.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

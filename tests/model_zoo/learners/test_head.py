@@ -3,9 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as nnf
 
 from model_zoo.errors import BadInput
-from model_zoo.learners.head import HEADS, HIDDEN, INPUT_DROPOUT, Head, _averaged, _forward, _mask, fit_head
+from model_zoo.learners.head import (
+    HEADS,
+    HIDDEN,
+    Head,
+    _averaged,
+    _initial,
+    _mask,
+    fit_head,
+    loss_and_gradients,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -97,19 +107,34 @@ def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
     assert float(mask.mean()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_dropout_is_drawn_anew_and_differs_from_vector_to_vector() -> None:
-    features, classes = 2_000, 3
-    layers = [
-        torch.eye(features)[:, : HEADS * HIDDEN],
-        torch.zeros(HEADS * HIDDEN),
-        torch.ones((HEADS, HIDDEN, classes)),
-        torch.zeros((HEADS, 1, classes)),
-    ]
-    one, other = (_forward(layers, torch.ones((4, features)), np.random.default_rng(n)) for n in (0, 1))
-    assert one.shape == (HEADS, 4, classes)
-    assert not torch.equal(one, other), "dropout is drawn anew"
-    assert not torch.equal(one[:, 0], one[:, 1]), "hidden units are dropped of each vector by itself"
-    assert float(one.mean()) == pytest.approx(HIDDEN, rel=INPUT_DROPOUT)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_derivatives_are_those_of_the_loss(kind: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    features, classes, count = 20, 5, 64
+    layers = [layer.requires_grad_() for layer in _initial(features, classes, generator)]
+    layers[3].data += torch.randn((HEADS, 1, classes), generator=generator)
+    seen = torch.randn((count, features), generator=generator)
+    kept = _mask((count, HEADS * HIDDEN), 0.3, np.random.default_rng(0))
+    targets = torch.randint(0, classes, (count,), generator=generator)
+    weights = torch.rand(count, generator=generator)
+    weights /= weights.sum()
+
+    weight1, bias1, weight2, bias2 = layers
+    hidden = (torch.relu(seen @ weight1 + bias1) * kept).reshape(count, HEADS, HIDDEN).transpose(0, 1)
+    logits = hidden @ weight2 + bias2
+    losses = nnf.cross_entropy(logits.mT, targets.expand(HEADS, -1), reduction="none").mean(dim=0)
+    expected = (losses * weights).sum()
+    expected.backward()
+
+    with torch.no_grad():
+        loss, found = loss_and_gradients(layers, seen.to(kind), kept.to(kind), targets, weights)
+    tolerance = 1e-5 if kind is torch.float32 else 0.03
+    assert loss == pytest.approx(float(expected.detach()), rel=tolerance)
+    for layer, gradient in zip(layers, found, strict=True):
+        assert layer.grad is not None
+        assert gradient.dtype == torch.float32
+        assert gradient.shape == layer.shape
+        assert float((gradient - layer.grad).norm() / layer.grad.norm()) < tolerance
 
 
 def test_stochastic_outputs_differ_and_centre_on_the_plain_one() -> None:
