@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,24 @@ from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.weights import WeightSource, locate
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """files: the weights that it was built from, and what they were like then."""
+
+    segmenter: Segmenter
+    files: Mapping[Path, tuple[int, int]]
+
+    def is_outdated(self) -> bool:
+        """Whether a file is another one now; what was deleted stays in use."""
+        return any(file.is_file() and _stamp(file) != stamp for file, stamp in self.files.items())
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Time of the last change and size."""
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 class Decoder:
@@ -43,7 +63,7 @@ class Decoder:
         self._device = device
         self._source = source or WeightSource()
         self._loaded = loaded
-        self._segmenters: OrderedDict[str, Segmenter] = OrderedDict()
+        self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
         self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
         self._building = threading.Lock()
@@ -58,23 +78,31 @@ class Decoder:
         return found
 
     def _recall(self, name: str) -> Segmenter | None:
+        """The segmenter in memory, unless its weights were imported anew."""
         with self._lock:
-            if name in self._segmenters:
-                self._segmenters.move_to_end(name)
-            return self._segmenters.get(name)
+            found = self._segmenters.get(name)
+            if found is None:
+                return None
+            if found.is_outdated():
+                LOG.info("segmenter %s has new weights and is loaded again", public_name(name))
+                del self._segmenters[name]
+                return None
+            self._segmenters.move_to_end(name)
+            return found.segmenter
 
     def _build(self, name: str) -> Segmenter:
         """Room is made before, but not for a model that cannot be built."""
         create = open_segmenter if name == self._trusted else create_segmenter
         info = find_model(name, "segmenter")
+        files: dict[Path, tuple[int, int]] = {}
         if info is not None:
-            for spec in info.weights:
-                locate(spec, self._source.folder)
+            places = [locate(spec, self._source.folder) for spec in info.weights]
+            files = {place: _stamp(place) for place in places}
             self._make_room()
         made = create(name, self._device(), self._source)
         self._make_room()
         with self._lock:
-            self._segmenters[name] = made
+            self._segmenters[name] = _Loaded(made, files)
         return made
 
     def _make_room(self) -> None:
@@ -101,7 +129,9 @@ class Decoder:
 
     def embed(self, name: str, image: UprightImage) -> Embedding:
         """The image's embedding, from the cache where it is."""
-        segmenter = self.segmenter(name)
+        return self._embedding(self.segmenter(name), image)
+
+    def _embedding(self, segmenter: Segmenter, image: UprightImage) -> Embedding:
         key = (image.digest, segmenter.fingerprint)
         embedding = self._embeddings.get(key)
         if embedding is None:
@@ -112,7 +142,7 @@ class Decoder:
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
         """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first."""
         segmenter = self.segmenter(name)
-        embedding = self.embed(name, image)
+        embedding = self._embedding(segmenter, image)
         if not segmenter.stateful:
             return segmenter.decode(embedding, prompt)
         missing = [prompt]

@@ -170,7 +170,9 @@ def _beside_the_published(record: dict[str, Any]) -> None:
         ours = f"NoC@85/90 {record['noc85']}/{record['noc90']}"
         name = record["segmenter"]
         base = name.partition("+")[0]
-        text = f"{name}: {ours} on these {record['samples']} samples; published of {base}: {record['published']}"
+        text = (
+            f"{name}: {ours} on these {record['samples']} samples; published of {base}: {record['published']}"
+        )
         ERR.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -172,3 +172,18 @@ def test_weights_come_from_the_folder_without_a_restart(tmp_path: Path) -> None:
         save_official(tmp_path / "fake_official.pth")
         import_file("fake-net", tmp_path / "fake_official.pth", tmp_path / "weights")
         assert made.decode("fake-net", image(), Prompt(CLICKS)).logits.shape == (8, 8)
+
+
+def test_weights_that_were_imported_anew_are_used_from_the_next_click_on(tmp_path: Path) -> None:
+    with registered():
+        made = Decoder(lambda: "cpu", 1 << 20, source=WeightSource(tmp_path / "weights"))
+        answers = []
+        for seed in (0, 1, 1):
+            save_official(tmp_path / "fake_official.pth", seed)
+            if len(answers) < 2:
+                import_file("fake-net", tmp_path / "fake_official.pth", tmp_path / "weights")
+            answers.append(made.decode("fake-net", image(), Prompt(CLICKS)).logits)
+        assert not np.array_equal(answers[0], answers[1])
+        assert np.array_equal(answers[1], answers[2])
+        (tmp_path / "weights" / "fake-net.safetensors").unlink()
+        assert np.array_equal(made.decode("fake-net", image(), Prompt(CLICKS)).logits, answers[2])
