@@ -1,8 +1,8 @@
 """Make tests/model_zoo/segmenters/data/focalclick.npz: the published FocalClick on random weights, and compare.
 
-Usage: python scripts/parity_focalclick.py CHECKOUT [NPZ] [--samples CSV --first N --count N]; CHECKOUT is a clone of
-github.com/XavierCHEN34/ClickSEG (commit 0c801cf). It saves checkpoints as the published code does, reads them as
-ClickPick does, and prints the largest differences: of the networks and their refiners, of answers to sequences of
+Usage: python scripts/parity_focalclick.py CHECKOUT [NPZ] [--samples CSV --first N --count N --double]; CHECKOUT is
+a clone of github.com/XavierCHEN34/ClickSEG (commit 0c801cf). It saves checkpoints as the published code does, reads
+them as ClickPick does, and prints the largest differences: of the networks and their refiners, of answers to sequences of
 clicks, with a mask to start from and without, and, with samples, of whole evaluations.
 """
 
@@ -172,6 +172,17 @@ def _answered_clicks(segmenter: FocalClick, seed: int) -> theirs.Pixels:
     return clicks
 
 
+def in_double(network: torch.nn.Module) -> None:
+    """Let it compute in double precision: then no order of sums decides about pixels at the threshold."""
+
+    def widen(_: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value.double() if torch.is_tensor(value) else value for value in inputs)
+
+    for part in network.double().modules():
+        if next(part.parameters(recurse=False), None) is not None:
+            part.register_forward_pre_hook(widen)
+
+
 def evaluate(model: Any, checkout: Path, segmenter: FocalClick, samples: Sequence[Sample]) -> None:
     """Click objects as each evaluation does, and count those on which both agree click by click."""
     same = total = 0
@@ -207,6 +218,10 @@ def compare(variant: str, options: argparse.Namespace) -> dict[str, np.ndarray]:
         stored |= {f"{variant}_clicks": clicks} | answers
     if options.samples is not None:
         chosen = read_samples(options.samples)[options.first : options.first + options.count]
+        if options.double:
+            theirs.align_in_double()
+            in_double(model)
+            in_double(network)
         evaluate(model, options.checkout, segmenter, chosen)
     return stored
 
@@ -218,6 +233,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--double", action="store_true", help="evaluate in double precision, which is slow")
     parser.add_argument("--variants", default=",".join(given.VARIANT_NAMES))
     options = parser.parse_args(arguments)
     torch.set_flush_denormal(True)

@@ -17,6 +17,7 @@ import mmcv_stand_ins
 import numpy as np
 import torch
 from torch import nn
+from torchvision.ops import roi_align
 
 from model_zoo.evaluation.samples import IGNORE
 from model_zoo.segmenters.focalclick_network import SIDE
@@ -127,6 +128,16 @@ class Predictor:
             ious.append(float((mask & (target == 1)).sum() / union))
         clicks = self.clicker.clicks_list
         return [(int(c.coords[0]), int(c.coords[1]), bool(c.is_positive)) for c in clicks], ious
+
+
+def align_in_double() -> None:
+    """Let networks in double precision cut from their features: the boxes then have to be of the same."""
+    from isegm.model import is_hrnet_model, is_segformer_model  # noqa: PLC0415
+
+    def align(features: torch.Tensor, boxes: torch.Tensor, *settings: Any, **named: Any) -> Any:
+        return roi_align(features, boxes.to(features.dtype), *settings, **named)
+
+    is_hrnet_model.roi_align = is_segformer_model.roi_align = align
 
 
 def _function(path: Path, name: str) -> Any:
