@@ -2,8 +2,8 @@
 
 Usage: python scripts/parity_focalclick.py CHECKOUT [NPZ] [--samples CSV --first N --count N --double]; CHECKOUT is
 a clone of github.com/XavierCHEN34/ClickSEG (commit 0c801cf). It saves checkpoints as the published code does, reads
-them as ClickPick does, and prints the largest differences: of the networks and their refiners, of answers to sequences of
-clicks, with a mask to start from and without, and, with samples, of whole evaluations.
+them as ClickPick does, and prints the largest differences: of the networks and their refiners, of answers to sequences
+of clicks, with a mask to start from and without, and, with samples, of whole evaluations.
 """
 
 from __future__ import annotations
