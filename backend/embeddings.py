@@ -31,16 +31,19 @@ class _Loaded:
     """files: the weights that it was built from, and what they were like then."""
 
     segmenter: Segmenter
-    files: Mapping[Path, tuple[int, int]]
+    files: Mapping[Path, tuple[int, int] | None]
 
     def is_outdated(self) -> bool:
         """Whether a file is another one now; what was deleted stays in use."""
-        return any(file.is_file() and _stamp(file) != stamp for file, stamp in self.files.items())
+        return any(_stamp(file) not in (stamp, None) for file, stamp in self.files.items())
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    """Time of the last change and size."""
-    found = file.stat()
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Time of the last change and size; None where there is no such file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
     return found.st_mtime_ns, found.st_size
 
 
@@ -94,7 +97,7 @@ class Decoder:
         """Room is made before, but not for a model that cannot be built."""
         create = open_segmenter if name == self._trusted else create_segmenter
         info = find_model(name, "segmenter")
-        files: dict[Path, tuple[int, int]] = {}
+        files: dict[Path, tuple[int, int] | None] = {}
         if info is not None:
             places = [locate(spec, self._source.folder) for spec in info.weights]
             files = {place: _stamp(place) for place in places}

@@ -166,10 +166,12 @@ def _can_be_built(name: str, source: WeightSource) -> bool:
 
 def _beside_the_published(record: dict[str, Any]) -> None:
     """Published figures next to those measured, at a terminal and elsewhere; where there are any."""
+    from model_zoo.modifiers import split_name  # noqa: PLC0415
+
     if record["published"]:
         ours = f"NoC@85/90 {record['noc85']}/{record['noc90']}"
         name = record["segmenter"]
-        base = name.partition("+")[0]
+        base, _ = split_name(name)
         text = (
             f"{name}: {ours} on these {record['samples']} samples; published of {base}: {record['published']}"
         )

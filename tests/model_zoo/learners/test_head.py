@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nnf
 
 from model_zoo.errors import BadInput
+from model_zoo.learners import head
 from model_zoo.learners.head import (
     HEADS,
     HIDDEN,
+    INPUT_DROPOUT,
     Head,
     _averaged,
     _initial,
@@ -107,6 +111,27 @@ def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
     assert sorted(mask.unique().tolist()) == pytest.approx([0.0, 1.25], rel=0.01)
     assert float((mask == 0).float().mean()) == pytest.approx(0.2, abs=0.005)
     assert float(mask.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_dropout_is_drawn_anew_and_differs_from_vector_to_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(layers: Any, seen: torch.Tensor, kept: torch.Tensor, *others: torch.Tensor) -> Any:
+        shown.append((seen == 0, kept))
+        return loss_and_gradients(layers, seen, kept, *others)
+
+    monkeypatch.setattr(head, "loss_and_gradients", note)
+    fit(*blobs(10, 3), 3)
+    (dropped, one), (dropped_later, other) = shown[:2]
+    assert one.shape == (30, HEADS * HIDDEN)
+    assert not torch.equal(one, other), "hidden units are drawn anew at each step"
+    assert not torch.equal(one[0], one[1]), "hidden units are dropped of each vector by itself"
+    assert (dropped == dropped[0]).all(), "a step drops the same features of all vectors"
+    assert any(not torch.equal(dropped[0], later[0]) for later, _ in shown[1:]), "and others at another step"
+    assert (dropped_later == dropped_later[0]).all()
+    share = torch.stack([features[0] for features, _ in shown]).float().mean()
+    assert float(share) == pytest.approx(INPUT_DROPOUT, abs=0.05)
+    assert float(torch.stack([kept for _, kept in shown]).float().mean()) == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
