@@ -34,8 +34,8 @@ app.command()(training.train_clicks)
 app.command()(training.pretrain)
 app.command()(review.review)
 app.add_typer(weights.app, name="weights")
-OUT = Console()
-ERR = Console(stderr=True)
+OUT = Console(emoji=False)
+ERR = Console(stderr=True, emoji=False)
 CLAIM_SECONDS = 3.0
 """A running server takes a round from the queue within this time; without one, the command runs it itself."""
 

@@ -19,7 +19,7 @@ from rich.progress import (
 
 from model_zoo.errors import BadInput
 
-ERR = Console(stderr=True)
+ERR = Console(stderr=True, emoji=False)
 
 
 def progress_bar(*, counted: bool = True) -> Progress:

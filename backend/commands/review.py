@@ -35,7 +35,7 @@ TITLE = "ClickPick: review"
 PROBE = "probe-lite0"
 """Judges where the project's learner is none that trains in seconds."""
 
-OUT = Console()
+OUT = Console(emoji=False)
 
 
 def review(

@@ -73,7 +73,7 @@ class Outputs:
 
 def console() -> Console:
     """Standard error, of the first process only."""
-    return Console(stderr=True, quiet=processes()[1] != 0)
+    return Console(stderr=True, emoji=False, quiet=processes()[1] != 0)
 
 
 @contextmanager

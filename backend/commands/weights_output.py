@@ -25,7 +25,7 @@ from model_zoo.errors import WeightsMissing
 if TYPE_CHECKING:
     from model_zoo.weights import WeightSpec
 
-OUT = Console()
+OUT = Console(emoji=False)
 AT_HAND = "at hand"
 
 

@@ -209,6 +209,12 @@ def test_a_wrong_file_is_an_expected_failure(fetched: None, tmp_path: Path) -> N
     assert "web page" in str(result.exception)
 
 
+def test_paths_and_contents_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli._fail("a:x:b [bold] /data/:smile:/")
+    assert "a:x:b [bold] /data/:smile:/" in capsys.readouterr().err
+
+
 def test_ctrl_c_says_how_to_go_on(fetched: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def press(*_: object) -> None:
         raise KeyboardInterrupt
