@@ -87,7 +87,7 @@ class Opening:
                 item = label.item if target.multi_page else None
                 answered.setdefault((label.task, item), []).append((label.row, label.col))
             learner = self.versions.load(live) if live else None
-            queue = Queue(project, schema, target, version, version, learner, answered)
+            queue = Queue(project, schema, target, version, learner, answered)
             return self._pusher().proposal(queue, info) or nothing(version_name(project, 0, EMPTY))
 
         key = (project, info.id, version, schema.digest)

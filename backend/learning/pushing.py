@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import ImageProblem
@@ -13,6 +13,7 @@ from backend.learning.budgets import mean_uncertainty
 from backend.learning.delivery import Delivery
 from backend.learning.labelled import TaskImage, image_key, image_urls
 from backend.learning.proposals import Page, Recipe, propose
+from backend.learning.waiting import WaitingTasks
 from backend.settings import Settings
 from backend.studio import Studio, TaskInfo
 from label_config import ImageSchema, ProjectSchema, invalid_reason
@@ -20,22 +21,28 @@ from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
 Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
-LEAST_TASKS = 8
+LEAST_TASKS = 4
 """Tasks of the queue that a round tries before it gives way: more than annotators have open, which Label Studio serves
 to nobody else, and enough for projects that give way to each other to get on."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """One project's queue: its labelling config, the version to push, and the learner behind it."""
+    """One project's queue: its labelling config, the version to push, and the learner behind it.
+
+    To push, what Label Studio has said of the project as well: the version that it serves, the number of its tasks,
+    and of each annotated task whether it has all the annotations that it needs.
+    """
 
     project: int
     schema: ProjectSchema
     target: ImageSchema
     version: str
-    previous: str
     learner: Learner | None
     answered: Answered
+    served: str = ""
+    task_number: int = -1
+    labelled: Mapping[int, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,28 +77,29 @@ class _Turn:
     """What a round has done of the queue; a task that could not be had is tried, but not pushed."""
 
     def __init__(self, superseded: Callable[[], bool]) -> None:
-        self._superseded = superseded
+        self.superseded = superseded
         self._over = False
         self.tried = 0
         self.pushed = 0
 
     def is_over(self) -> bool:
         """True once others come first, LEAST_TASKS at the earliest, and from then on."""
-        self._over = self._over or (self.tried >= LEAST_TASKS and self._superseded())
+        self._over = self._over or (self.tried >= LEAST_TASKS and self.superseded())
         return self._over
+
+    def given_way(self) -> Pushed:
+        """That the rest is left for a later round."""
+        return Pushed(f"{self.pushed} waiting tasks pushed, then others came first", False)
 
 
 class Pusher:
-    """Works through the queue of a project."""
+    """Works through the queues of projects."""
 
     def __init__(self, settings: Settings, studio: Studio, images: ImageFetcher) -> None:
         self._settings = settings
         self._studio = studio
         self._images = images
-        self._given: dict[int, dict[int, float]] = {}
-        """Project -> task of its queue -> latest score."""
-        self._in_vain: dict[int, set[int]] = {}
-        """Project -> tasks that could not be had since its queue was last complete; the next round goes on behind."""
+        self._queues: dict[int, WaitingTasks] = {}
 
     def push(
         self,
@@ -100,40 +108,88 @@ class Pusher:
         report: Callable[[str, float], None],
         superseded: Callable[[], bool],
     ) -> Pushed:
-        """Score and push until done, or superseded once LEAST_TASKS were tried.
+        """Score and push until done, or superseded once LEAST_TASKS were tried or a part of the queue was read.
 
         What Label Studio serves next goes first, before the whole queue is read: annotators wait for it. Older
         versions stay until the queue is complete: they are all that the tasks behind have, and to delete them takes
         seconds in which somebody waits.
         """
         delivery.flush(queue.version)
-        turn = _Turn(superseded)
-        self._send(queue, delivery, self._first(queue), turn)
-        tasks, present = self._waiting(queue)
-        if present and not turn.pushed:
-            delivery.switch_to(queue.version)
-        present = present or turn.pushed > 0
+        waiting = self._queues.setdefault(queue.project, WaitingTasks())
+        try:
+            return self._push(queue, waiting, delivery, report, _Turn(superseded))
+        except BaseException:
+            del self._queues[queue.project]  # what Label Studio has got is not known any more
+            raise
+
+    def _push(
+        self,
+        queue: Queue,
+        waiting: WaitingTasks,
+        delivery: Delivery,
+        report: Callable[[str, float], None],
+        turn: _Turn,
+    ) -> Pushed:
+        present = self._start(queue, waiting, delivery, turn)
+        if not self._read(queue, waiting, served=present, is_over=turn.superseded):
+            return turn.given_way()
         first = turn.tried
+        tasks = waiting.left(queue.labelled)
         for chunk in self._chunks(tasks):
-            self._send(queue, delivery, chunk, turn, switch=not present)
+            self._send(queue, waiting, delivery, chunk, turn, switch=not present)
             present = present or turn.pushed > 0
             done = turn.tried - first
             report("push", done / len(tasks))
             if done < len(tasks) and turn.is_over():
-                return Pushed(f"{turn.pushed} waiting tasks pushed, then others came first", False)
-        self._in_vain.pop(queue.project, None)
+                return turn.given_way()
+        waiting.finish()
         if present:
             delivery.remove_superseded(queue.version)
         return Pushed(
             f"{turn.pushed} waiting tasks pushed" if turn.tried else "all waiting tasks were up to date", True
         )
 
+    def _start(self, queue: Queue, waiting: WaitingTasks, delivery: Delivery, turn: _Turn) -> bool:
+        """Push what Label Studio serves next, unless it has predictions of the version; whether it serves them now."""
+        stored = self._studio.model_versions(queue.project)
+        waiting.follow(queue.version, anything=queue.version in stored)
+        if queue.version in stored:
+            if queue.served != queue.version:
+                delivery.switch_to(queue.version)
+            return True
+        if stored and not waiting.is_known():
+            # Label Studio tells scores of other versions than the one it serves only together with all their masks.
+            self._read(queue, waiting, served=False, is_over=lambda: False)
+        first = self._studio.next_tasks(queue.project, self._settings.first_push)
+        self._send(queue, waiting, delivery, waiting.untried(first), turn, switch=True)
+        return turn.pushed > 0
+
+    def _read(
+        self, queue: Queue, waiting: WaitingTasks, *, served: bool, is_over: Callable[[], bool]
+    ) -> bool:
+        """See to it that the list is current; False where others came first."""
+        if waiting.is_current(queue.task_number):
+            return True
+        return waiting.read(
+            lambda: self._studio.task_pages(queue.project),
+            queue.labelled,
+            queue.task_number,
+            served=served,
+            is_over=is_over,
+        )
+
     def _send(
-        self, queue: Queue, delivery: Delivery, tasks: Sequence[TaskInfo], turn: _Turn, *, switch: bool = True
+        self,
+        queue: Queue,
+        waiting: WaitingTasks,
+        delivery: Delivery,
+        tasks: Sequence[TaskInfo],
+        turn: _Turn,
+        *,
+        switch: bool,
     ) -> None:
         """Score and deliver tasks until the turn is over."""
-        given = self._given.setdefault(queue.project, {})
-        mean = mean_uncertainty(given.values())
+        mean = mean_uncertainty(waiting.scores(queue.labelled))
         predictions: list[dict[str, Any]] = []
         for task in tasks:
             if turn.is_over():
@@ -141,14 +197,14 @@ class Pusher:
             turn.tried += 1
             prediction = self.proposal(queue, task, mean)
             if prediction is None:
-                self._in_vain.setdefault(queue.project, set()).add(task.id)
+                waiting.give_up(task.id)
             else:
                 predictions.append(prediction)
         if not predictions:
             return
         delivery.send(queue.version, predictions)
         turn.pushed += len(predictions)
-        given.update({prediction["task"]: prediction["score"] for prediction in predictions})
+        waiting.give({prediction["task"]: prediction["score"] for prediction in predictions})
         if switch:
             delivery.switch_to(queue.version)
 
@@ -178,32 +234,6 @@ class Pusher:
     def _page(self, queue: Queue, task: int, item: int | None, url: str) -> Page:
         image = self._images.get(url, task).array
         return Page(task, item, image_key(url, task, item), image, queue.answered.get((task, item), ()))
-
-    def _first(self, queue: Queue) -> Sequence[TaskInfo]:
-        """What Label Studio serves next; nothing where predictions of this version are there already."""
-        stored = self._studio.model_versions(queue.project)
-        if queue.version in stored:
-            return ()
-        if queue.project not in self._given:
-            # Label Studio tells scores of other versions than the one it serves only together with all their masks.
-            self._given[queue.project] = dict(self._scores(queue.project, queue.previous, stored))
-        return self._studio.next_tasks(queue.project, self._settings.first_push)
-
-    def _waiting(self, queue: Queue) -> tuple[list[TaskInfo], bool]:
-        """Unlabelled tasks without a prediction of this version, those that Label Studio serves next first.
-
-        Without those that rounds of this queue have tried in vain; and whether any task has such a prediction.
-        """
-        have = self._scores(queue.project, queue.version, self._studio.model_versions(queue.project))
-        known = {**self._given.get(queue.project, {}), **have}
-        unlabelled = [task for task in self._studio.tasks(queue.project) if not task.is_labeled]
-        self._given[queue.project] = {task.id: known[task.id] for task in unlabelled if task.id in known}
-        in_vain = self._in_vain.get(queue.project, set())
-        tasks = [task for task in unlabelled if task.id not in have and task.id not in in_vain]
-        return sorted(tasks, key=lambda task: (known.get(task.id, 2.0), task.id)), bool(have)
-
-    def _scores(self, project: int, version: str, stored: Mapping[str, int]) -> Mapping[int, float]:
-        return self._studio.prediction_scores(project, version) if version in stored else {}
 
     def _chunks(self, tasks: Sequence[TaskInfo]) -> Iterator[Sequence[TaskInfo]]:
         """Small ones first, so that the next tasks come soon; larger ones later, which cost Label Studio less."""

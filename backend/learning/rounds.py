@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
+from backend.learning.annotated import AnnotatedTasks
 from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
@@ -50,6 +51,7 @@ class RoundRunner:
         self._store = store
         self._studio = studio
         self._versions = versions
+        self._annotated = AnnotatedTasks(studio)
         self._fitter = Fitter(settings, images, versions)
         self._deep = Deep(settings, store, versions, self._fitter)
         self._pusher = Pusher(settings, studio, images)
@@ -83,12 +85,14 @@ class RoundRunner:
         round_id: int | None,
     ) -> Outcome:
         report("collect", 0.0)
-        schema = read_schema(self._studio.project(project).label_config)
+        info = self._studio.project(project)
+        schema = read_schema(info.label_config)
         target = schema.pixel_image
         if target is None:
             return Outcome(None, "the labelling config has no query control, so there is nothing to learn")
         self._store.remember_project(project, schema.digest)
-        labelled = read_labels(target, self._studio.annotated_tasks(project))
+        annotated = self._annotated.read(project)
+        labelled = read_labels(target, annotated)
         self._store.replace_labels(project, stored_labels(labelled))
         before = self._store.live_version(project)
         judged = self._deep.judge(project, labelled, target.classes, before)
@@ -104,15 +108,16 @@ class RoundRunner:
         )
         live = fitted.version
         asked = self._deep.ask(project, reason, labelled, target, round_id)
-        nothing_learnt = version_name(project, 0, schema.digest)
         queue = Queue(
             project=project,
             schema=schema,
             target=target,
-            version=live.name if live else nothing_learnt,
-            previous=before.name if before else nothing_learnt,
+            version=live.name if live else version_name(project, 0, schema.digest),
             learner=self._versions.load(live) if live else None,
             answered=answered_pixels(labelled),
+            served=info.model_version,
+            task_number=info.task_number,
+            labelled={int(task["id"]): bool(task["is_labeled"]) for task in annotated},
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)

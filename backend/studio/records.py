@@ -22,11 +22,15 @@ class ProjectInfo:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """One task without its annotations. ``data`` holds addresses as they were imported, unresolved."""
+    """One task without its annotations. ``data`` holds addresses as they were imported, unresolved.
+
+    ``score``: that of its prediction of the version that the project serves; None without one, or where not asked for.
+    """
 
     id: int
     data: Mapping[str, Any]
     is_labeled: bool
+    score: float | None = None
 
 
 @dataclass(frozen=True)

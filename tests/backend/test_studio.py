@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -195,6 +195,31 @@ def test_annotated_tasks_have_results_and_no_predictions(fake: FakeLabelStudio, 
         ([{"id": "r"}], 7, False),
         ([], 1, True),
     ]
+
+
+def test_annotated_tasks_can_be_counted_and_the_changed_ones_asked_for(
+    fake: FakeLabelStudio, studio: Studio
+) -> None:
+    project = fake.add_project(CONFIG)
+    early, late, skipped = (fake.add_task(project, {"image": "x"}) for _ in range(3))
+    for task, moment in ((early, "10:00:00.000001"), (late, "10:00:00.000003")):
+        number = fake.annotate(task, [])
+        for row in (fake.tasks[task], fake.annotations[number]):
+            row["updated_at"] = f"2026-01-02T{moment}Z"
+    fake.annotate(skipped, [], cancelled=True)
+    assert studio.count_annotated(project) == 2
+    since = datetime(2026, 1, 2, 11, 0, 0, 1, timezone(timedelta(hours=1)))
+    assert [task["id"] for task in studio.annotated_tasks(project, since=since)] == [late]
+
+
+def test_tasks_have_the_score_of_the_version_that_is_served(fake: FakeLabelStudio, studio: Studio) -> None:
+    project = fake.add_project(CONFIG)
+    first, second = (fake.add_task(project, {"image": "x"}) for _ in range(2))
+    assert [task.score for task in studio.tasks(project)] == [None, None]
+    studio.import_predictions(project, [query(first, score=0.9), query(second, score=0.2, version="v2")])
+    studio.update_project(project, model_version="v2")
+    assert [task.score for task in studio.tasks(project)] == [None, 0.2]
+    assert [len(page) for page in studio.task_pages(project, page_size=1)] == [1, 1]
 
 
 def test_import_counts_what_was_dropped(fake: FakeLabelStudio, studio: Studio) -> None:

@@ -124,6 +124,7 @@ class FakeLabelStudio:
         predictions = [p for p in self.predictions.values() if p["task"] == task]
         return {
             **self.tasks[task],
+            "updated_at": max([self.tasks[task]["updated_at"], *(a["updated_at"] for a in own)]),
             "annotations": own,
             "predictions": predictions,
             "total_annotations": sum(not a["was_cancelled"] for a in own),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from backend.errors import ImageProblem
-from backend.learning import pushing
+from backend.errors import ImageProblem, StudioUnavailable
+from backend.learning import pushing, waiting
 from backend.learning.pushing import LEAST_TASKS, Pushed, Pusher, Queue, recipe_of
 from backend.settings import Settings
 from backend.studio import TaskInfo
@@ -16,32 +16,50 @@ from label_config import read_schema, render
 
 pytestmark = pytest.mark.unit
 
-
-class Deaf:
-    """Stands for a delivery whose parcels nobody reads."""
-
-    def __getattr__(self, _name: str) -> Callable[..., None]:
-        return lambda *_: None
+PAGE = 20
 
 
 class Shelf:
-    """Stands for a Label Studio with so many tasks, which keeps no prediction; ``old``: scores of version v0."""
+    """Stands for a Label Studio with so many tasks, and for the delivery to it; ``old``: scores of version v0."""
 
     def __init__(self, tasks: int, old: Mapping[int, float]) -> None:
-        self._tasks = [TaskInfo(place, {"image": f"/{place}.png"}, False) for place in range(tasks)]
-        self.old = old
+        self.count = tasks
+        self.versions = {"v0": dict(old), "v1": {}}
+        self.served = "v0"
+        self.listed = 0
+        self.annotated: dict[int, bool] = {}
 
-    def tasks(self, _project: int) -> list[TaskInfo]:
-        return self._tasks
+    @property
+    def tasks(self) -> list[TaskInfo]:
+        scores = self.versions[self.served]
+        return [
+            TaskInfo(place, {"image": f"/{place}.png"}, self.annotated.get(place, False), scores.get(place))
+            for place in range(self.count)
+        ]
+
+    def task_pages(self, _project: int) -> Iterator[list[TaskInfo]]:
+        self.listed += 1
+        for start in range(0, self.count, PAGE):
+            yield self.tasks[start : start + PAGE]
 
     def model_versions(self, _project: int) -> dict[str, int]:
-        return {"v0": len(self.old)} if self.old else {}
-
-    def prediction_scores(self, _project: int, _version: str) -> Mapping[int, float]:
-        return self.old
+        return {name: len(scores) for name, scores in self.versions.items() if scores}
 
     def next_tasks(self, _project: int, count: int) -> list[TaskInfo]:
-        return sorted(self._tasks, key=lambda task: self.old.get(task.id, 2.0))[:count] if self.old else []
+        free = [task for task in self.tasks if not task.is_labeled]
+        return sorted(free, key=lambda task: 2.0 if task.score is None else task.score)[:count]
+
+    def flush(self, _version: str) -> None:
+        pass
+
+    def send(self, version: str, predictions: Sequence[dict[str, Any]]) -> None:
+        self.versions.setdefault(version, {}).update({p["task"]: p["score"] for p in predictions})
+
+    def switch_to(self, version: str) -> None:
+        self.served = version
+
+    def remove_superseded(self, version: str) -> None:
+        self.versions = {version: self.versions[version]}
 
 
 class Scripted(Pusher):
@@ -54,7 +72,8 @@ class Scripted(Pusher):
         scores: Sequence[float | None],
         old: Mapping[int, float] | None = None,
     ) -> None:
-        super().__init__(settings, Shelf(len(scores), old or {}), Deaf())  # type: ignore[arg-type]
+        self.shelf = Shelf(len(scores), old or {})
+        super().__init__(settings, self.shelf, None)  # type: ignore[arg-type]
         self.scores = scores
         self.tried: list[int] = []
         self.told: list[float | None] = []
@@ -68,13 +87,17 @@ class Scripted(Pusher):
 
     def _propose(self, pages: list[int], *_: object, mean_uncertainty: float | None) -> dict[str, Any]:
         self.told.append(mean_uncertainty)
-        return {"model_version": "v1", "score": self.scores[pages[0]], "result": []}
+        return {"score": self.scores[pages[0]], "result": []}
 
-    def round(self, superseded: bool = False) -> Pushed:
+    def round(self, superseded: bool = False, version: str = "v1") -> Pushed:
         schema = read_schema(render("pixel", ["cat", "dog"]))
         assert schema.pixel_image is not None
-        queue = Queue(1, schema, schema.pixel_image, "v1", "v0", None, {})
-        return self.push(queue, Deaf(), lambda *_: None, lambda: superseded)  # type: ignore[arg-type]
+        shelf = self.shelf
+        queue = Queue(
+            1, schema, schema.pixel_image, version, None, {},
+            served=shelf.served, task_number=len(shelf.tasks), labelled=dict(shelf.annotated),
+        )  # fmt: skip
+        return self.push(queue, shelf, lambda *_: None, lambda: superseded)  # type: ignore[arg-type]
 
 
 def test_over_the_queue_each_chunk_is_told_the_mean_of_those_before(
@@ -116,28 +139,112 @@ def test_after_a_restart_the_order_is_that_of_the_version_before(
 
 
 @pytest.mark.parametrize("old", [{}, {0: 0.1, 1: 0.2}])
-def test_a_round_gives_way_after_the_least_number_of_tasks(
+def test_a_round_gives_way_after_what_is_served_next_and_then_after_the_least_number_of_tasks(
     old: dict[int, float], make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pusher = Scripted(make_settings(), monkeypatch, [None, *[0.5] * 19], old)
-    pushed = pusher.round(superseded=True)
-    assert not pushed.complete
-    assert len(pusher.tried) == LEAST_TASKS, (
-        "what Label Studio serves next and what could not be had included"
-    )
-    assert pushed.message.startswith(f"{LEAST_TASKS - 1} waiting tasks")
+    pusher = Scripted(make_settings(first_push=2), monkeypatch, [None, *[0.5] * (PAGE - 1)], old)
+    first = pusher.round(superseded=True)
+    if not old:  # else the list was read before
+        assert len(pusher.tried) == 2, "what could not be had included"
+        assert first == Pushed("1 waiting tasks pushed, then others came first", False)
+        pusher.tried.clear()
+        first = pusher.round(superseded=True)
+    assert not first.complete
+    assert len(pusher.tried) == LEAST_TASKS
 
 
-@pytest.mark.parametrize(("missing", "rounds"), [(1, 1), (LEAST_TASKS, 1), (2 * LEAST_TASKS + 1, 3)])
+@pytest.mark.parametrize(("missing", "rounds"), [(1, 2), (LEAST_TASKS, 2), (2 * LEAST_TASKS + 1, 3)])
 def test_tasks_that_cannot_be_had_do_not_keep_a_queue_incomplete_for_ever(
     missing: int, rounds: int, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pusher = Scripted(make_settings(), monkeypatch, [None] * missing)
+    pusher = Scripted(make_settings(first_push=2), monkeypatch, [None] * missing)
     complete = [pusher.round(superseded=True).complete for _ in range(rounds)]
     assert complete == [False] * (rounds - 1) + [True]
     assert pusher.tried == list(range(missing)), "each once"
     pusher.round()
     assert pusher.tried == [*range(missing), *range(missing)], "a later round tries them again"
+
+
+def test_a_list_is_read_once_and_followed_through_versions(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(), monkeypatch, [0.5] * 20)
+    pusher.round()
+    assert sorted(pusher.tried) == list(range(20))
+    pusher.tried.clear()
+    pusher.shelf.annotated = {3: True, 4: False}
+    pusher.round(version="v2")
+    assert sorted(pusher.tried) == [n for n in range(20) if n != 3], "4 wants another annotation"
+    pusher.tried.clear()
+    pusher.shelf.annotated = {}
+    pusher.round(version="v2")
+    assert pusher.tried == [3], "its annotation was deleted"
+    assert pusher.shelf.listed == 1
+
+
+def test_a_list_is_read_again_when_tasks_come_or_go_or_it_is_old(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(), monkeypatch, [0.5] * 20)
+    pusher.shelf.count = 10
+    pusher.round()
+    pusher.shelf.count = 12
+    pusher.round()
+    assert sorted(pusher.tried) == list(range(12)), "each once"
+    assert pusher.shelf.listed == 2
+    pusher.round()
+    assert pusher.shelf.listed == 2
+    monkeypatch.setattr(waiting, "LISTED_SECONDS", 0.0)
+    pusher.shelf.count = 11
+    pusher.round()
+    pusher.round()
+    assert pusher.shelf.listed == 4
+    assert len(pusher.tried) == 12
+
+
+def test_a_long_list_is_read_on_by_the_rounds_that_come_between(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3 * PAGE
+    pusher = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * count)
+    for version in ("v1", "v2", "v3"):
+        pusher.tried.clear()
+        assert not pusher.round(superseded=True, version=version).complete
+        assert len(pusher.tried) == 2
+    assert pusher.shelf.listed == 1
+    pusher.tried.clear()
+    assert pusher.round(version="v4").complete
+    assert sorted(pusher.tried) == list(range(count))
+    assert pusher.shelf.listed == 1
+
+
+def test_predictions_that_somebody_has_deleted_are_pushed_again(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(), monkeypatch, [0.5] * 20)
+    pusher.round()
+    pusher.shelf.versions["v1"] = {}
+    pusher.round()
+    assert sorted(pusher.tried) == sorted([*range(20), *range(20)])
+
+
+def test_after_a_failure_what_label_studio_has_is_asked_for(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * 20)
+    real = pusher.shelf.send
+
+    def arrives_unheard(version: str, predictions: Sequence[dict[str, Any]]) -> None:
+        real(version, predictions)
+        raise StudioUnavailable("the answer is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pusher.shelf, "send", arrives_unheard)
+        with pytest.raises(StudioUnavailable):
+            pusher.round()
+    pusher.round()
+    assert pusher.shelf.served == "v1"
+    assert sorted(pusher.tried) == list(range(20)), "each once"
 
 
 def test_the_recipe_is_the_settings(make_settings: Callable[..., Settings]) -> None:

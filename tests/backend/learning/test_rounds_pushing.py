@@ -48,6 +48,7 @@ def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
     loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, tasks = pixel_project
+    monkeypatch.setattr("backend.learning.waiting.LISTED_SECONDS", 0.0)
     loop.run(project)
     for prediction in fake.predictions.values():
         prediction["score"] = 0.9 - 0.1 * tasks.index(prediction["task"])
@@ -57,7 +58,7 @@ def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
         raise StudioUnavailable("the queue is too long today")
 
     with monkeypatch.context() as patched:
-        patched.setattr("backend.studio.Studio.tasks", fail)
+        patched.setattr("backend.studio.Studio.task_pages", fail)
         with pytest.raises(StudioUnavailable):
             loop.run(project)
     live = loop.store.live_version(project)
@@ -77,12 +78,12 @@ def test_a_submit_interrupts_a_chunk_and_what_was_scored_is_delivered(
     loop = Loop(make_settings(first_push=1, push_chunk=32))
     calls = 0
 
-    def at_the_sixth_call() -> bool:
+    def at_the_seventh_call() -> bool:
         nonlocal calls
         calls += 1
-        return calls >= 6
+        return calls >= 7
 
-    outcome = loop.run(project, superseded=at_the_sixth_call)
+    outcome = loop.run(project, superseded=at_the_seventh_call)
     assert not outcome.complete
     assert len(fake.predictions) == 1 + 1 + 2 + 1, "three whole chunks, and the first task of the fourth"
     loop.run(project)
