@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+from backend.engines.limits import put_first_to_die
 from backend.round_queue import DEEP, INSTANT, Kind
 from backend.settings import Settings
 
@@ -27,6 +28,7 @@ def spawn(settings: Settings, kind: Kind) -> subprocess.Popen[bytes]:
     with contextlib.suppress(OSError):  # from here, because the process's own imports take seconds of a core
         niceness = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS[kind]
         os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    put_first_to_die(process.pid)
     LOG.info("training process %d started (%s)", process.pid, kind)
     return process
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+from backend.engines.limits import cap_memory, is_out_of_memory
 from backend.engines.local import share_cores
 from backend.errors import ClickPickError, StudioUnavailable
 from backend.images import ImageFetcher
@@ -39,6 +40,8 @@ REST_SECONDS = 0.1
 LONGEST_PAUSE = 300.0
 PREPARE_SECONDS = 10.0
 """After the start; a server's first seconds belong to those who open it."""
+INTERNAL = "internal error; the log of the training process has the details"
+OUT_OF_MEMORY = "training ran out of memory; raise CLICKPICK_TRAINING_MEMORY_MB, give the machine more, or choose a smaller learner"
 DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
@@ -104,10 +107,8 @@ class Worker:
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))
             LOG.error("project %d, round %d failed: %s", claimed.project, claimed.id, error)
-        except Exception:
-            rounds.finish(
-                claimed.id, "failed", "internal error; the log of the training process has the details"
-            )
+        except Exception as error:
+            rounds.finish(claimed.id, "failed", OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL)
             LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
         except BaseException:
             rounds.retry(claimed.id, "interrupted", 0.0)
@@ -163,6 +164,7 @@ def main(kind: Kind) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     keep_freed_memory()
     share_cores()
+    cap_memory(settings.training_memory_mb, settings.torch_device)
     worker = Worker(settings, kind)
     if kind == DEEP:
         worker.run_until_idle(DEEP_IDLE_SECONDS)
