@@ -41,7 +41,10 @@ LONGEST_PAUSE = 300.0
 PREPARE_SECONDS = 10.0
 """After the start; a server's first seconds belong to those who open it."""
 INTERNAL = "internal error; the log of the training process has the details"
-OUT_OF_MEMORY = "training ran out of memory; raise CLICKPICK_TRAINING_MEMORY_MB, give the machine more, or choose a smaller learner"
+OUT_OF_MEMORY = (
+    "training ran out of memory; raise CLICKPICK_TRAINING_MEMORY_MB, give the machine more, or choose a smaller "
+    "learner"
+)
 DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
