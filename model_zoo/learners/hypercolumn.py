@@ -132,11 +132,15 @@ def probabilities(pyramid: Pyramid, head: Head, samples: int) -> NDArray[np.floa
     for weight1, bias1, weight2 in zip(*inward, torch.split(weight, TOGETHER), strict=True):
         logits = logits + _product(torch.relu_(projected(pyramid, weight1, bias1)), weight2)
     logits = logits.contiguous()
-    answer = np.empty((samples, len(bias) // samples, *size), dtype=np.float32)
+    answer = torch.empty((samples, len(bias) // samples, *size), dtype=torch.float32)
     for place, one in enumerate(torch.split(logits, answer.shape[1])):
         full = one if one.shape[1:] == size else enlarge(one, pyramid.steps[pyramid.grid], size)
-        answer[place] = full.softmax(dim=0).cpu().numpy()
-    return answer
+        if full.device.type == "cpu":
+            torch.softmax(full, dim=0, out=answer[place])
+        else:
+            answer[place] = full.softmax(dim=0).cpu()
+    found: NDArray[np.float32] = answer.numpy()
+    return found
 
 
 def enlarge(grid: torch.Tensor, factors: tuple[float, float], size: tuple[int, int]) -> torch.Tensor:
