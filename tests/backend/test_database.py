@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from backend.store import Store, StoredLabel
 from tests.fakes.postgres import PostgresServer
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    url = postgres.new_database()
-    yield url
-    postgres.drop_database(url)
 
 
 @pytest.mark.integration
@@ -51,13 +43,8 @@ def test_postgresql_away_is_a_clear_error_and_what_was_begun_is_undone(
 ) -> None:
     with closing(Store(postgres_url)) as store:
         store.remember_project(1, "a")
-        with (
-            pytest.raises(StoreUnavailable, match="does not answer") as caught,
-            store._database.write() as db,
-        ):
-            db.exec_driver_sql("UPDATE projects SET config_digest = 'b'")
-            postgres.stop(signal.SIGQUIT)
-            db.exec_driver_sql("UPDATE projects SET config_digest = 'c'")
+        with pytest.raises(StoreUnavailable, match="does not answer") as caught:
+            _stop_in_a_transaction(store, postgres)
         assert str(postgres.port) not in str(caught.value)
         with pytest.raises(StoreUnavailable):
             store.projects()
@@ -66,6 +53,13 @@ def test_postgresql_away_is_a_clear_error_and_what_was_begun_is_undone(
         assert str(postgres.port) in caplog.text
         postgres.start()
         assert not store.remember_project(1, "a")
+
+
+def _stop_in_a_transaction(store: Store, postgres: PostgresServer) -> None:
+    with store._database.write() as db:
+        db.exec_driver_sql("UPDATE projects SET config_digest = 'b'")
+        postgres.stop(signal.SIGQUIT)
+        db.exec_driver_sql("UPDATE projects SET config_digest = 'c'")
 
 
 def test_writers_take_turns_and_readers_do_not_wait(database_url: str) -> None:

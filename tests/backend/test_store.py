@@ -75,7 +75,7 @@ def test_the_live_version_is_the_last_published_one(store: Store) -> None:
 def test_a_version_that_cannot_be_recorded_does_not_become_live(store: Store) -> None:
     store.remember_project(1, "a")
     store.publish(version(1))
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         store.publish(version(1))
     assert store.live_version(1) == version(1)
 
