@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     gate_labels: int = Field(100, ge=1, description="held-out labels from which the gate holds")
     gate_margin: float = Field(0.02, ge=0, le=1)
     feature_cache_mb: int = Field(1024, ge=1)
+    versions_mb: int = Field(2048, ge=0, description="of one project; 0: any number of versions")
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     max_image_bytes: int = Field(64 * MEGABYTE, ge=1)

@@ -25,7 +25,7 @@ from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
 from backend.round_queue import DEEP, INSTANT, Kind, Round
 from backend.services import open_images, open_studio
-from backend.settings import Settings
+from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from label_config import LabelConfigError
 from model_zoo.errors import ModelZooError
@@ -52,7 +52,12 @@ class Worker:
         self._store = Store(settings.store_url)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
-        versions = Versions(self._store, settings.versions_folder, lambda: settings.torch_device)
+        versions = Versions(
+            self._store,
+            settings.versions_folder,
+            lambda: settings.torch_device,
+            quota=settings.versions_mb * MEGABYTE,
+        )
         runner = DeepTrainer if kind == DEEP else RoundRunner
         self._runner: RoundRunner | DeepTrainer = runner(settings, self._store, studio, images, versions)
         self._claimed: int | None = None
