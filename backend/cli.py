@@ -151,12 +151,18 @@ def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] 
 def doctor(
     project: Annotated[int | None, typer.Option(help="also check this project", min=1)] = None,
     url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="refill a lost database from Label Studio and the data folder")
+    ] = False,
 ) -> None:
     """Look for what commonly goes wrong, and say how to fix it. Exit code 1 when an error was found."""
-    from backend.doctor import diagnose  # noqa: PLC0415
+    from backend.doctor import diagnose, rebuild_store  # noqa: PLC0415
 
     settings = Settings()
-    findings = diagnose(settings, project, url or f"http://{settings.host}:{settings.port}")
+    if rebuild:
+        findings = rebuild_store(settings, project)
+    else:
+        findings = diagnose(settings, project, url or f"http://{settings.host}:{settings.port}")
     for finding in findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "green")
         OUT.print(f"[{colour}]{finding.severity:7}[/] ", end="")

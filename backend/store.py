@@ -129,6 +129,12 @@ class Store:
             if changes:
                 db.execute(update(PROJECTS).where(PROJECTS.c.id == version.project).values(**changes))
 
+    def make_live(self, version: Version) -> None:
+        """Point to a version that is recorded already."""
+        with self._database.write() as db:
+            pointer = update(PROJECTS).where(PROJECTS.c.id == version.project)
+            db.execute(pointer.values(live_version=version.number))
+
     def live_version(self, project: int) -> Version | None:
         return self._pointed_at(project, PROJECTS.c.live_version)
 
