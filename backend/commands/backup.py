@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from sqlalchemy.engine import make_url
 
 from backend.errors import ClickPickError, ConfigProblem
 from backend.settings import MEGABYTE, Settings
@@ -52,6 +51,8 @@ def backup(
 
 def database_file(settings: Settings) -> Path | None:
     """The SQLite file that holds the tables; None where another database does."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - each command imports what it needs
+
     url = make_url(settings.store_url)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 

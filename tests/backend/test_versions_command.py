@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+from rich.console import Console
 
+from backend.commands import versions
+from backend.errors import ConfigProblem
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.conftest import answers
@@ -72,22 +75,33 @@ def test_from_the_list_back_to_the_first_version_and_on(
     assert f"metrics.rollback_of      clickpick-{project}-v1-" in shown
     assert "metrics.held_out_miou    -" in shown
 
-    refused = run("versions", "rollback", "9", *of)
-    assert refused.returncode == 1
-    assert "no version 9; there are: 3, 2, 1" in refused.stderr
-    again = run("versions", "rollback", "3", *of)
-    assert "live already" in again.stderr
-
-    (settings.versions_folder / str(project) / "2" / "version.json").write_text("{")
-    damaged = run("versions", "rollback", "2", *of)
-    assert damaged.returncode == 1
-    assert "version.json is missing or cannot be read" in damaged.stderr
-    assert "damaged" in run("versions", "list", *of).stdout
-
     pruned = run("versions", "prune", "--keep", "1", *of)
     assert "2 versions deleted" in pruned.stdout, pruned.stderr
     assert [path.name for path in (settings.versions_folder / str(project)).iterdir()] == ["3"]
-    assert "0 versions deleted" in run("versions", "prune", *of).stdout
+
+
+def test_what_cannot_be_rolled_back_to_is_said_at_once(
+    project: int, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLICKPICK_DATA", str(settings.data))
+    monkeypatch.setattr(versions, "OUT", Console(width=240))
+    with pytest.raises(ConfigProblem, match="no version 9; there are: 2, 1"):
+        versions.rollback(9, project=project)
+    with pytest.raises(ConfigProblem, match="live already"):
+        versions.rollback(2, project=project)
+    (settings.versions_folder / str(project) / "1" / "version.json").write_text("{")
+    with pytest.raises(ConfigProblem, match=r"version\.json is missing or cannot be read; choose another"):
+        versions.rollback(1, project=project)
+    versions.list_(project)
+    assert "damaged: its card" in capsys.readouterr().out
+    versions.prune(project)
+    assert "0 versions deleted" in capsys.readouterr().out
+    monkeypatch.setenv("CLICKPICK_VERSIONS_MB", "1")
+    weights = settings.versions_folder / str(project) / "1" / "more"
+    weights.write_bytes(bytes(2 << 20))
+    versions.prune(project)
+    assert "1 versions deleted, 2." in capsys.readouterr().out
+    assert not weights.exists()
 
 
 def test_the_doctor_rebuilds_a_lost_database(run: Run, project: int, settings: Settings) -> None:
