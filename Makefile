@@ -44,7 +44,7 @@ test: setup $(BROWSER) lint ## everything: lint, types, unit, integration and br
 	@CLICKPICK_LABEL_STUDIO='$(STUDIO)' CLICKPICK_CHROMIUM="$$(cat $(BROWSER))" $(BIN)/pytest
 
 quick: lint ## lint, types and unit tests
-	@$(BIN)/pytest -m unit
+	@$(BIN)/pytest -m 'unit and not integration'
 
 lint: $(PRODUCT) ## ruff, mypy and import-linter
 	@$(BIN)/ruff check .

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
-from backend.commands import evaluate, review, training, weights
+from backend.commands import backup, evaluate, review, training, versions, weights
 from backend.commands.weights_output import advise, entry, millions, state_of
 from backend.errors import ClickPickError
 from backend.memory import keep_freed_memory
@@ -34,10 +32,10 @@ app.command()(training.train_clicks)
 app.command()(training.pretrain)
 app.command()(review.review)
 app.add_typer(weights.app, name="weights")
+app.command()(backup.backup)
+app.add_typer(versions.app, name="versions")
 OUT = Console(emoji=False)
 ERR = Console(stderr=True, emoji=False)
-CLAIM_SECONDS = 3.0
-"""A running server takes a round from the queue within this time; without one, the command runs it itself."""
 
 Project = Annotated[int, typer.Option("--project", help="number of the project in Label Studio", min=1)]
 
@@ -118,7 +116,7 @@ def connect(
 @app.command(name="round")
 def start_round(project: Project) -> None:
     """Run a round now: fit, publish, score the queue, push. Waits until it is done."""
-    from backend.engines.worker import Worker  # noqa: PLC0415
+    from backend.commands.round_now import see_through  # noqa: PLC0415
     from backend.round_queue import ASKED_FOR  # noqa: PLC0415
     from backend.services import open_studio  # noqa: PLC0415
     from backend.store import Store  # noqa: PLC0415
@@ -126,22 +124,8 @@ def start_round(project: Project) -> None:
     settings = Settings()
     open_studio(settings).project(project)
     store = Store(settings.store_url)
-    number = store.rounds.request(project, ASKED_FOR)
-    patience = time.monotonic() + CLAIM_SECONDS
-    worker: Worker | None = None
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=ERR, transient=True) as progress:
-        bar = progress.add_task("waiting", total=1.0)
-        while (current := store.rounds.get(number)) and current.state in ("queued", "running"):
-            if current.state == "queued" and time.monotonic() > patience:
-                worker = worker or Worker(settings)
-                worker.run_one(project)
-            progress.update(
-                bar, description=current.message or current.stage or "waiting", completed=current.progress
-            )
-            time.sleep(0.2)
-    if current is None or current.state == "failed":
-        _fail(current.message if current else f"project {project} was deleted in Label Studio")
-    OUT.print(current.message, highlight=False, markup=False)
+    message = see_through(settings, store, project, store.rounds.request(project, ASKED_FOR))
+    OUT.print(message, highlight=False, markup=False)
 
 
 @app.command()
@@ -168,12 +152,18 @@ def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] 
 def doctor(
     project: Annotated[int | None, typer.Option(help="also check this project", min=1)] = None,
     url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="refill a lost database from Label Studio and the data folder")
+    ] = False,
 ) -> None:
     """Look for what commonly goes wrong, and say how to fix it. Exit code 1 when an error was found."""
-    from backend.doctor import diagnose  # noqa: PLC0415
+    from backend.doctor import diagnose, rebuild_store  # noqa: PLC0415
 
     settings = Settings()
-    findings = diagnose(settings, project, url or f"http://{settings.host}:{settings.port}")
+    if rebuild:
+        findings = rebuild_store(settings, project)
+    else:
+        findings = diagnose(settings, project, url or f"http://{settings.host}:{settings.port}")
     for finding in findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "green")
         OUT.print(f"[{colour}]{finding.severity:7}[/] ", end="")

@@ -1,7 +1,8 @@
-"""One SQL engine: SQLite in WAL mode by default, any database by URL."""
+"""One SQL engine: SQLite in WAL mode by default, PostgreSQL by URL."""
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -10,58 +11,106 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
 
-from backend.tables import METADATA, ROUNDS
+from backend import migrations
+from backend.errors import ConfigProblem, StoreUnavailable
 
+LOG = logging.getLogger(__name__)
+LOCK_SECONDS = 15
+"""So long a writer waits for another one; each takes milliseconds."""
+WRITERS = 7_312_024
+"""PostgreSQL's number of the lock that writers hold. One writes at a time, as on SQLite: what is safe there is safe."""
 _MARK = secrets.token_hex(4)
 
 
 class Database:
-    """Short transactions, safe from any thread or process."""
+    """Short transactions, safe from any thread or process. Raises StoreUnavailable where the database does."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        is_sqlite = parsed.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": 15}} if is_sqlite else {"pool_pre_ping": True}
-        self._readers = create_engine(parsed, **options)
-        if is_sqlite:
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(self._readers, "connect", _configure_sqlite)
-            event.listen(self._readers, "begin", _begin_sqlite)
+        self._readers = _engine(url)
         self._writers = self._readers.execution_options(clickpick_writes=True)
-        with self.write() as connection:
-            _add_kinds(connection)
-            METADATA.create_all(connection)
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def _migrate(self) -> None:
+        with self.read() as connection:
+            up_to_date = migrations.revision(connection) == migrations.HEAD
+        if not up_to_date:
+            with self.write() as connection:
+                migrations.upgrade(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot to read from; never waits for a writer."""
-        with self._readers.begin() as connection:
+        with _unavailable(), self._readers.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end, or rolls back on an error."""
-        with self._writers.begin() as connection:
+        """A transaction that commits at the end, or rolls back on an error; one at a time."""
+        with _unavailable(), self._writers.begin() as connection:
             yield connection
 
     def close(self) -> None:
         self._readers.dispose()
 
 
-def _add_kinds(connection: Connection) -> None:
-    """Bring tables of before rounds had a kind up to date: all of theirs were instant ones."""
-    tables = inspect(connection)
-    if not tables.has_table("rounds") or any(c["name"] == "kind" for c in tables.get_columns("rounds")):
-        return
-    connection.execute(text("ALTER TABLE rounds ADD COLUMN kind VARCHAR(16) DEFAULT 'instant' NOT NULL"))
-    for index in ("one_queued", "one_running"):
-        connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
-    for made in ROUNDS.indexes:
-        made.create(connection, checkfirst=True)
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """What the database says of itself goes to the log: it may name hosts and files."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as problem:
+        LOG.error("the database: %s", problem.orig)
+        raise StoreUnavailable(
+            "the database does not answer, or cannot be written; the log says why; try again when that is put right"
+        ) from problem
+
+
+def _engine(url: str) -> Engine:
+    """An engine for SQLite or PostgreSQL; ConfigProblem for any other address."""
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+        if kind == "sqlite":
+            return _sqlite(parsed)
+        if kind == "postgresql":
+            return _postgresql(parsed)
+    except (ArgumentError, NoSuchModuleError):
+        kind = "what cannot be read"
+    except ModuleNotFoundError as problem:
+        raise ConfigProblem(
+            f"the driver {problem.name} of the database is not installed; for PostgreSQL install clickpick[postgres]"
+        ) from problem
+    raise ConfigProblem(
+        f"CLICKPICK_DATABASE_URL names {kind}; expected postgresql://USER:PASSWORD@HOST/DATABASE or "
+        "sqlite:////PATH/FILE.db, or nothing for a file in the data folder"
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    options = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=60s"
+    arguments = {"connect_timeout": LOCK_SECONDS, "keepalives_idle": 30, "options": options}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -74,6 +123,11 @@ def _begin_sqlite(connection: Connection) -> None:
     """Writers take the lock at once: a read that turns into a write fails instead of waiting."""
     writes = connection.get_execution_options().get("clickpick_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("clickpick_writes"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
 
 def worker_name() -> str:

@@ -33,6 +33,12 @@ class ImageRefused(ImageProblem):
     status = 403
 
 
+class StoreUnavailable(ClickPickError):
+    """The database does not answer, or cannot be written: worth trying again later."""
+
+    status = 503
+
+
 class StudioUnavailable(ClickPickError):
     """Label Studio does not answer, or answers 5xx: worth trying again later."""
 

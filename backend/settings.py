@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     gate_margin: float = Field(0.02, ge=0, le=1)
     feature_cache_mb: int = Field(1024, ge=1)
     training_memory_mb: int = Field(0, ge=0, description="a training process's; 0: half of the machine's")
+    versions_mb: int = Field(2048, ge=0, description="of one project; 0: any number of versions")
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     max_image_bytes: int = Field(64 * MEGABYTE, ge=1)

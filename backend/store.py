@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, delete, func, insert, select, tuple_, update
 
 from backend.database import Database
 from backend.round_queue import RoundQueue
@@ -117,19 +117,49 @@ class Store:
         with self._database.read() as db:
             return int(db.execute(query).scalar_one()) + 1
 
-    def publish(self, version: Version, *, live: bool = True) -> None:
-        """Record a version and, with ``live``, make it the live one: both or neither."""
+    def publish(self, version: Version, *, live: bool = True, fulfils_wish: bool = False) -> None:
+        """Record a version, with ``live`` make it the live one, and end what `want_version` began: all or nothing."""
         values = asdict(version)
         values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
         with self._database.write() as db:
             db.execute(insert(VERSIONS).values(**values))
-            if live:
-                pointer = update(PROJECTS).where(PROJECTS.c.id == version.project)
-                db.execute(pointer.values(live_version=version.number))
+            changes: dict[str, Any] = {"live_version": version.number} if live else {}
+            if fulfils_wish:
+                changes["wanted_version"] = None
+            if changes:
+                db.execute(update(PROJECTS).where(PROJECTS.c.id == version.project).values(**changes))
+
+    def make_live(self, version: Version) -> None:
+        """Point to a version that is recorded already."""
+        with self._database.write() as db:
+            pointer = update(PROJECTS).where(PROJECTS.c.id == version.project)
+            db.execute(pointer.values(live_version=version.number))
 
     def live_version(self, project: int) -> Version | None:
-        live = select(PROJECTS.c.live_version).where(PROJECTS.c.id == project).scalar_subquery()
-        query = select(VERSIONS).where(VERSIONS.c.project == project, VERSIONS.c.number == live)
+        return self._pointed_at(project, PROJECTS.c.live_version)
+
+    def wanted_version(self, project: int) -> Version | None:
+        """An earlier version that the next round makes live again."""
+        return self._pointed_at(project, PROJECTS.c.wanted_version)
+
+    def want_version(self, project: int, number: int | None) -> None:
+        """Note that a version is wanted back, or, with None, that none is."""
+        with self._database.write() as db:
+            db.execute(update(PROJECTS).where(PROJECTS.c.id == project).values(wanted_version=number))
+
+    def forget_versions(self, project: int, numbers: Sequence[int]) -> set[int]:
+        """Drop versions that are neither live nor wanted; which of these numbers are gone."""
+        with self._database.write() as db:
+            row = db.execute(select(PROJECTS).where(PROJECTS.c.id == project)).first()
+            pointed_at = set() if row is None else {row.live_version, row.wanted_version}
+            gone = set(numbers) - pointed_at
+            rows = VERSIONS.c.project == project, VERSIONS.c.number.in_(sorted(gone))
+            db.execute(delete(VERSIONS).where(*rows))
+        return gone
+
+    def _pointed_at(self, project: int, pointer: Column[int]) -> Version | None:
+        number = select(pointer).where(PROJECTS.c.id == project).scalar_subquery()
+        query = select(VERSIONS).where(VERSIONS.c.project == project, VERSIONS.c.number == number)
         with self._database.read() as db:
             row = db.execute(query).first()
         return None if row is None else _version(row)

@@ -1,4 +1,4 @@
-"""The tables (SQLAlchemy Core)."""
+"""The tables (SQLAlchemy Core). A change here needs a revision in backend/migrations, and a test says so."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ PROJECTS = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("config_digest", String(64), nullable=False),
     Column("live_version", Integer),
+    Column("wanted_version", Integer),  # an earlier one, which the next round makes live again
 )
 
 LABELS = Table(

@@ -9,10 +9,11 @@ from backend.doctor.finding import Finding
 from backend.doctor.installation import ADVICE, check_account, check_backend_health, check_token
 from backend.doctor.models import check_default_models
 from backend.doctor.project import check_project
+from backend.services import open_studio
 from backend.settings import Settings
 from backend.studio import Studio
 
-__all__ = ["Finding", "diagnose"]
+__all__ = ["Finding", "diagnose", "rebuild_store"]
 
 STUDIO_SECONDS = 10.0
 
@@ -32,6 +33,17 @@ def diagnose(settings: Settings, project_id: int | None, backend_url: str) -> li
         if project_id is not None and not _has_error(findings, "token-", "studio-"):
             findings += check_project(settings, studio, project_id, backend_url)
     return findings
+
+
+def rebuild_store(settings: Settings, project_id: int | None) -> list[Finding]:
+    """Complete the tables of one project, or of all that left a trace, after the database was lost."""
+    from backend.doctor.rebuild import projects_to_rebuild, rebuild  # noqa: PLC0415 - imports the models
+    from backend.store import Store  # noqa: PLC0415
+
+    with closing(open_studio(settings)) as studio, closing(Store(settings.store_url)) as store:
+        projects = projects_to_rebuild(settings, store) if project_id is None else [project_id]
+        findings = [finding for project in projects for finding in rebuild(settings, store, studio, project)]
+    return findings or [Finding("rebuild-nothing", "ok", "the data folder has versions of no project")]
 
 
 def _has_error(findings: Sequence[Finding], *prefixes: str) -> bool:

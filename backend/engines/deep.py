@@ -10,6 +10,7 @@ import time
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.engines.process import close_input, end, spawn
+from backend.errors import StoreUnavailable
 from backend.round_queue import DEEP
 from backend.settings import Settings
 from backend.store import Store
@@ -60,7 +61,7 @@ class DeepProcess:
                 if self._store.rounds.is_waiting(DEEP):
                     self._started = time.monotonic()
                     self._process = spawn(self._settings, DEEP)
-            except (OSError, SQLAlchemyError) as problem:
+            except (OSError, SQLAlchemyError, StoreUnavailable) as problem:
                 LOG.error("the deep learner's process cannot be started: %s", problem)
                 self._put_off()
 

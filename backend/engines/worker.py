@@ -17,7 +17,7 @@ import time
 
 from backend.engines.limits import cap_memory, is_out_of_memory
 from backend.engines.local import share_cores
-from backend.errors import ClickPickError, StudioUnavailable
+from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
@@ -26,7 +26,7 @@ from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
 from backend.round_queue import DEEP, INSTANT, Kind, Round
 from backend.services import open_images, open_studio
-from backend.settings import Settings
+from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from label_config import LabelConfigError
 from model_zoo.errors import ModelZooError
@@ -37,6 +37,7 @@ BEAT_SECONDS = 0.5
 RECOVER_SECONDS = 5.0
 REST_SECONDS = 0.1
 """After a round that made way for others: late enough for those, soon enough for its own queue."""
+AWAY_SECONDS = 1.0
 LONGEST_PAUSE = 300.0
 PREPARE_SECONDS = 10.0
 """After the start; a server's first seconds belong to those who open it."""
@@ -57,9 +58,15 @@ class Worker:
         self._store = Store(settings.store_url)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
-        versions = Versions(self._store, settings.versions_folder, lambda: settings.torch_device)
+        versions = Versions(
+            self._store,
+            settings.versions_folder,
+            lambda: settings.torch_device,
+            quota=settings.versions_mb * MEGABYTE,
+        )
         runner = DeepTrainer if kind == DEEP else RoundRunner
         self._runner: RoundRunner | DeepTrainer = runner(settings, self._store, studio, images, versions)
+        self._claimed: int | None = None
 
     def run_one(self, project: int | None = None) -> Round | None:
         """Claim and run one due round; returns it as it ended, or None when there was none."""
@@ -73,10 +80,15 @@ class Worker:
         """Work until the process ends; what other processes left behind when they died is taken up too."""
         recovered, ready_at = -RECOVER_SECONDS, time.monotonic() + PREPARE_SECONDS
         while True:
-            if time.monotonic() - recovered > RECOVER_SECONDS:
-                self._store.rounds.recover()
-                recovered = time.monotonic()
-            if self.run_one() is None:
+            try:
+                if time.monotonic() - recovered > RECOVER_SECONDS:
+                    self._store.rounds.recover()
+                    recovered = time.monotonic()
+                worked = self.run_one() is not None
+            except StoreUnavailable:
+                self._wait_for_store()
+                continue
+            if not worked:
                 time.sleep(POLL_SECONDS)
                 if time.monotonic() > ready_at:
                     ready_at = math.inf
@@ -91,8 +103,21 @@ class Worker:
             else:
                 worked = time.monotonic()
 
+    def _wait_for_store(self) -> None:
+        """Until the database is back; then what was cut short is queued, and labels that nobody could note are read."""
+        while True:
+            time.sleep(AWAY_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                if self._claimed is not None:
+                    self._store.rounds.retry(self._claimed, "the database was away", 0.0)
+                    self._claimed = None
+                for project in self._store.projects():
+                    self._store.rounds.request(project, "database back")
+                return
+
     def _run(self, claimed: Round) -> None:
         rounds = self._store.rounds
+        self._claimed = claimed.id
         beat = _Heartbeat(self._store, claimed.id)
         try:
             with beat:
@@ -103,6 +128,8 @@ class Worker:
             if not outcome.complete:
                 rounds.request(claimed.project, "rest of the queue", delay=REST_SECONDS)
             LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
+        except StoreUnavailable:
+            raise
         except StudioUnavailable as error:
             pause = min(LONGEST_PAUSE, 2.0 ** min(claimed.attempts, 10))
             rounds.retry(claimed.id, str(error), pause)
@@ -116,6 +143,7 @@ class Worker:
         except BaseException:
             rounds.retry(claimed.id, "interrupted", 0.0)
             raise
+        self._claimed = None
 
 
 class _Heartbeat:

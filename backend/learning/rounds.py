@@ -19,12 +19,13 @@ from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
 from backend.learning.labelled import TaskImage, read_labels, stored_labels
 from backend.learning.pushing import Pusher, Queue, answered_pixels
+from backend.learning.rollback import Rollback
 from backend.learning.versions import Versions, version_name
 from backend.round_queue import ASKED_FOR
 from backend.settings import Settings
-from backend.store import Store
+from backend.store import Store, Version
 from backend.studio import Studio
-from label_config import read_schema
+from label_config import ImageSchema, ProjectSchema, read_schema
 
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class RoundRunner:
         self._versions = versions
         self._annotated = AnnotatedTasks(studio)
         self._fitter = Fitter(settings, images, versions)
+        self._rollback = Rollback(store, versions, self._fitter.gate)
         self._deep = Deep(settings, store, versions, self._fitter)
         self._pusher = Pusher(settings, studio, images)
 
@@ -95,18 +97,15 @@ class RoundRunner:
         labelled = read_labels(target, annotated)
         self._store.replace_labels(project, stored_labels(labelled))
         before = self._store.live_version(project)
-        judged = self._deep.judge(project, labelled, target.classes, before)
-        fitted = self._fitter.update(
+        live, learnt = self._learn(
             project,
-            labelled,
-            target.classes,
-            target.learner or self._settings.learner,
-            judged.live,
-            config_digest=schema.digest,
-            force=reason == ASKED_FOR,
+            reason=reason,
+            schema=schema,
+            target=target,
+            labelled=labelled,
+            before=before,
             report=report,
         )
-        live = fitted.version
         asked = self._deep.ask(project, reason, labelled, target, round_id)
         queue = Queue(
             project=project,
@@ -121,9 +120,38 @@ class RoundRunner:
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)
-        said = (judged.message, fitted.message, asked, pushed.message, _disagreements(labelled))
+        said = (*learnt, asked, pushed.message, _disagreements(labelled))
         message = "; ".join(filter(None, said))
         return Outcome(queue.version, message, pushed.complete)
+
+    def _learn(
+        self,
+        project: int,
+        *,
+        reason: str,
+        schema: ProjectSchema,
+        target: ImageSchema,
+        labelled: Sequence[TaskImage],
+        before: Version | None,
+        report: Callable[[str, float], None],
+    ) -> tuple[Version | None, tuple[str, ...]]:
+        """The version that is live from now on, and sentences for people."""
+        learner = target.learner or self._settings.learner
+        back = self._rollback.carry_out(project, labelled, target.classes, learner, schema.digest)
+        if back.version is not None:
+            return back.version, (back.message,)
+        judged = self._deep.judge(project, labelled, target.classes, before)
+        fitted = self._fitter.update(
+            project,
+            labelled,
+            target.classes,
+            learner,
+            judged.live,
+            config_digest=schema.digest,
+            force=reason == ASKED_FOR,
+            report=report,
+        )
+        return fitted.version, (back.message, judged.message, fitted.message)
 
     def _exists(self, project: int) -> bool:
         try:

@@ -1,12 +1,13 @@
 """Published learner states: an immutable folder each, and one pointer to the live one.
 
 A version is written to a temporary folder, synced and renamed, and only then recorded and made live in one
-database transaction: a process killed at any moment leaves the previous version live and whole.
+database transaction: a process killed at any moment leaves the previous version live and whole. A folder that was
+published is never written to again, and its files are compared with the digests in its card when it is loaded.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import re
 import shutil
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import ModelUnavailable
+from backend.learning import version_pruning
+from backend.learning.version_card import DamagedVersion, check_files, write_card
 from backend.store import Store, Version
 from model_zoo.errors import ModelZooError
 from model_zoo.learners.base import Learner
 from model_zoo.registry import create_learner
 
+LOG = logging.getLogger(__name__)
 PREFIX = "clickpick"
 
 
@@ -42,12 +46,18 @@ def version_number(model_version: str) -> int:
 
 
 class Versions:
-    """Publishes learners and loads the live one; each process keeps one loaded learner a project."""
+    """Publishes learners and loads the live one; each process keeps one loaded learner a project.
 
-    def __init__(self, store: Store, folder: Path, device: Callable[[], str] = lambda: "cpu") -> None:
+    quota: bytes that the versions of one project may take, the oldest going first; 0 for any number.
+    """
+
+    def __init__(
+        self, store: Store, folder: Path, device: Callable[[], str] = lambda: "cpu", *, quota: int = 0
+    ) -> None:
         self._store = store
         self._folder = folder
         self._device = device
+        self._quota = quota
         self._loaded: dict[int, tuple[str, Learner]] = {}
         self._lock = threading.Lock()
 
@@ -60,14 +70,16 @@ class Versions:
         labels: int,
         metrics: Mapping[str, Any],
         live: bool = True,
+        fulfils_wish: bool = False,
         also: Callable[[Path], None] = lambda _: None,
     ) -> Version:
         """Save the learner as the project's next version; make it live, or only record it.
 
-        ``also`` writes further files into its folder. One process at a time publishes versions of a project: that
-        of its running round.
+        ``fulfils_wish``: it is the version that somebody wanted back, and nobody waits for that any more. ``also``
+        writes further files into its folder. One process at a time publishes versions of a project: that of its running
+        round.
         """
-        number = self._store.next_version_number(project)
+        number = max(self._store.next_version_number(project), self._newest_folder(project) + 1)
         version = Version(
             project=project,
             number=number,
@@ -81,10 +93,13 @@ class Versions:
             created=time.time(),
         )
         self._write(version, learner, also)
-        self._store.publish(version, live=live)
+        self._store.publish(version, live=live, fulfils_wish=fulfils_wish)
         if live:
             with self._lock:
                 self._loaded[project] = (version.name, learner)
+        if self._quota:
+            gone = version_pruning.beyond_quota(self._store, self._folder, project, self._quota)
+            version_pruning.remove(self._store, self._folder, project, gone)
         return version
 
     def folder(self, version: Version) -> Path:
@@ -99,24 +114,35 @@ class Versions:
             return kept[1]
         learner = create_learner(version.learner, device=self._device())
         try:
+            check_files(self.folder(version))
             learner.load(self.folder(version))
-        except (ModelZooError, OSError, ValueError, KeyError) as error:
-            message = f"version {version.name} cannot be loaded ({error}); start a round to make a new one"
+        except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
+            message = (
+                f"version {version.name} cannot be loaded: {_public(error)}; start a round to make a new one"
+            )
+            LOG.error("%s (%s)", message, error)
             raise ModelUnavailable(message) from error
         with self._lock:
             self._loaded[version.project] = (version.name, learner)
         return learner
 
     def _write(self, version: Version, learner: Learner, also: Callable[[Path], None]) -> None:
-        facts = {"name": version.name, "labels": version.labels, "digest": version.digest}
-        facts.update(metrics=version.metrics, classes=list(version.classes), created=version.created)
-
         def fill(draft: Path) -> None:
             learner.save(draft)
             also(draft)
-            (draft / "version.json").write_text(json.dumps(facts, indent=2) + "\n")
+            write_card(draft, version)
 
         write_whole(self.folder(version), fill)
+
+    def _newest_folder(self, project: int) -> int:
+        """Of the folders that are there, whoever made them: none is written twice, even if the database was lost."""
+        folders = self._folder.joinpath(str(project)).glob("[0-9]*")
+        return max((int(folder.name) for folder in folders if folder.name.isdigit()), default=0)
+
+
+def _public(error: Exception) -> str:
+    """What anybody may read of why a folder cannot be loaded: no paths."""
+    return str(error) if isinstance(error, DamagedVersion) else "its files cannot be read"
 
 
 def write_whole(final: Path, fill: Callable[[Path], None]) -> None:

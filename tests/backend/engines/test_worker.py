@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from backend.engines import worker
+from backend.learning.rounds import Outcome
 from backend.settings import Settings
+from backend.store import Store
+from tests.fakes.postgres import PostgresServer
 
 pytestmark = pytest.mark.unit
 
 
 class Enough(Exception):
     """Ends a loop that has no end."""
+
+
+class Clock:
+    """The module `time` with another sleep, for one module alone."""
+
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        self.sleep = sleep
+        self.monotonic = time.monotonic
 
 
 def test_torchs_compiler_is_imported_once_and_not_in_the_first_seconds(
@@ -39,3 +53,39 @@ def test_torchs_compiler_is_imported_once_and_not_in_the_first_seconds(
 def test_it_is_what_an_optimiser_needs() -> None:
     worker._import_compiler()
     assert "torch._dynamo" in sys.modules
+
+
+@pytest.mark.integration
+def test_a_round_during_which_postgresql_is_restarted_runs_again_and_labels_are_read_anew(
+    make_settings: Callable[..., Settings],
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store(postgres_url)
+    for project in (1, 2):
+        store.remember_project(project, "a")
+    store.rounds.request(1, "labels")
+    ran: list[int] = []
+
+    def run(project: int, *_: Any) -> Outcome:
+        ran.append(project)
+        if len(ran) == 1:
+            postgres.stop(signal.SIGQUIT)
+        store.labels(project)
+        return Outcome(None, "done")
+
+    def sleep(seconds: float) -> None:
+        if seconds == worker.POLL_SECONDS:
+            raise Enough
+        postgres.start()
+
+    made = worker.Worker(make_settings(database_url=postgres_url))
+    monkeypatch.setattr(made._runner, "run", run)
+    monkeypatch.setattr(worker, "time", Clock(sleep))
+    with pytest.raises(Enough):
+        made.run_forever()
+    made._store.close()
+    assert ran == [1, 1, 2]
+    assert {found.state for project in (1, 2) for found in store.rounds.history(project)} == {"done"}
+    store.close()

@@ -24,8 +24,8 @@ VERSION = "clickpick-1-v1-abcdef"
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with closing(Store(settings.store_url)) as opened:
+def store(database_url: str) -> Iterator[Store]:
+    with closing(Store(database_url)) as opened:
         yield opened
 
 

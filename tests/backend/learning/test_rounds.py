@@ -245,15 +245,20 @@ def test_a_changed_config_with_the_same_classes_is_pushed_anew(
     assert kinds == {"polygonlabels"}
 
 
-def test_a_version_whose_folder_is_gone_is_made_anew(
-    settings: Settings, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_version_whose_folder_is_damaged_is_made_anew(
+    settings: Settings, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], damage: str
 ) -> None:
     project, tasks = pixel_project
     fake.annotate(tasks[0], answers(1))
     before = Loop(settings)
     first = before.run(project)
     before.close()
-    shutil.rmtree(settings.versions_folder)
+    if damage == "gone":
+        shutil.rmtree(settings.versions_folder)
+    else:
+        weights = next(settings.versions_folder.glob(f"{project}/1/*.safetensors"))
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     after = Loop(settings)
     second = after.run(project)
     assert second.version != first.version

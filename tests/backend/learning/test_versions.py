@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from backend.errors import ModelUnavailable
+from backend.learning.version_card import DamagedVersion, read_card
 from backend.learning.versions import Versions, is_ours, version_name
 from backend.store import Store, Version
 from model_zoo.learners.base import LabelledImage, Learner
@@ -70,7 +72,7 @@ def test_dying_before_the_pointer_moves_leaves_the_previous_version_live(
     versions = Versions(store, tmp_path / "versions")
     first = publish(versions, learner)
 
-    def die(_: Any, *, live: bool) -> None:
+    def die(_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(store, "publish", die)
@@ -79,7 +81,7 @@ def test_dying_before_the_pointer_moves_leaves_the_previous_version_live(
     monkeypatch.undo()
     assert store.live_version(7) == first
     second = publish(versions, learner)
-    assert second.number == 2, "what the dead process left is overwritten"
+    assert second.number == 3, "what the dead process left is no version, and is left alone"
     assert Versions(store, tmp_path / "versions").load(second).classes == ("sky", "grass")
 
 
@@ -108,6 +110,50 @@ def test_a_damaged_version_is_a_clear_error(
             path.write_bytes(b"" if damage == "truncate" else b"\x00garbage")
     with pytest.raises(ModelUnavailable, match="start a round"):
         Versions(store, tmp_path / "versions").load(version)
+
+
+def test_one_changed_bit_is_noticed_and_named_without_the_path(
+    store: Store, learner: Learner, tmp_path: Path
+) -> None:
+    version = publish(Versions(store, tmp_path / "versions"), learner)
+    (largest,) = sorted((tmp_path / "versions" / "7" / "1").glob("*.safetensors"))[-1:]
+    content = bytearray(largest.read_bytes())
+    content[-1] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(ModelUnavailable, match=f"{largest.name} is not as it was published") as caught:
+        Versions(store, tmp_path / "versions").load(version)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_missing_folder_is_named(store: Store, learner: Learner, tmp_path: Path) -> None:
+    version = publish(Versions(store, tmp_path / "versions"), learner)
+    shutil.rmtree(tmp_path / "versions")
+    with pytest.raises(ModelUnavailable, match="its folder is missing; start a round"):
+        Versions(store, tmp_path / "versions").load(version)
+
+
+def test_the_card_tells_all_that_the_table_does(store: Store, learner: Learner, tmp_path: Path) -> None:
+    version = publish(Versions(store, tmp_path / "versions"), learner)
+    assert read_card(tmp_path / "versions" / "7" / "1") == version
+
+
+def test_a_version_of_before_there_were_digests_loads(store: Store, learner: Learner, tmp_path: Path) -> None:
+    version = publish(Versions(store, tmp_path / "versions"), learner)
+    card = tmp_path / "versions" / "7" / "1" / "version.json"
+    card.write_text(json.dumps({"name": version.name, "classes": ["sky", "grass"]}))
+    assert Versions(store, tmp_path / "versions").load(version).classes == ("sky", "grass")
+    with pytest.raises(DamagedVersion, match="older ClickPick"):
+        read_card(card.parent)
+
+
+def test_no_folder_is_written_twice_even_when_the_database_was_lost(
+    store: Store, learner: Learner, tmp_path: Path
+) -> None:
+    first = publish(Versions(store, tmp_path / "versions"), learner)
+    with closing(Store(f"sqlite:///{tmp_path / 'new.db'}")) as empty:
+        empty.remember_project(7, "config")
+        assert publish(Versions(empty, tmp_path / "versions"), learner).number == 2
+    assert read_card(tmp_path / "versions" / "7" / "1") == first
 
 
 def test_names_tell_projects_apart() -> None:
