@@ -92,6 +92,7 @@ def connect(
     remove: Annotated[bool, typer.Option("--remove", help="undo what connect has done")] = False,
 ) -> None:
     """Connect a project: backend, webhook, queue order and hotkeys. Says what it changed."""
+    from backend.access import Access  # noqa: PLC0415
     from backend.connect import connect as connect_project  # noqa: PLC0415
     from backend.connect import disconnect  # noqa: PLC0415
     from backend.hotkey import OTHER_ANNOTATORS  # noqa: PLC0415
@@ -106,7 +107,7 @@ def connect(
         changes = disconnect(studio, project, address)
         Store(settings.store_url).forget_project(project)
     else:
-        changes = connect_project(studio, project, address)
+        changes = connect_project(studio, project, address, access=Access.of(settings))
     for change in changes:
         OUT.print(f"{change.what}: {change.before} -> {change.after}", highlight=False, markup=False)
     if not changes:
