@@ -16,6 +16,7 @@ from backend.access import Access, guard
 from backend.errors import BadRequest, ClickPickError, NotAllowed
 from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
+from backend.request_body import BodyLimits
 from backend.request_checks import check_request
 from backend.service import Service
 from backend.settings import Settings
@@ -39,7 +40,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     service = Service(settings)
     app = create_server(service)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.wsgi_app = BodyLimits(app.wsgi_app, settings.max_request_bytes)  # type: ignore[method-assign]
     app.extensions["clickpick"] = service
     app.before_request(check_request)
     if access := Access.of(settings):

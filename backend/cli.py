@@ -67,7 +67,14 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
-    command += ["--workers", "1", "--worker-class", "gthread", "--threads", str(settings.threads)]
+    command += [
+        "--workers",
+        "1",
+        "--worker-class",
+        "backend.slow_clients.Worker",
+        "--threads",
+        str(settings.threads),
+    ]
     command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick", "--no-control-socket"]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(64 * MEGABYTE, ge=1)
     max_image_pixels: int = Field(100_000_000, ge=1)
     max_request_bytes: int = Field(64 * MEGABYTE, ge=1)
+    request_seconds: float = Field(
+        60.0, gt=0, description="for one request to arrive; with `clickpick serve`"
+    )
     image_cache_mb: int = Field(512, ge=1)
     studio_timeout: float = Field(30.0, gt=0)
 
