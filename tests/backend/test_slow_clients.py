@@ -14,27 +14,9 @@ import pytest
 import requests
 
 from backend.demo.clickpick import ClickPickServer
-from backend.slow_clients import Watchdog
 
 SECONDS = 2
 LIMIT = 100_000
-
-
-@pytest.mark.unit
-def test_the_watchdog_ends_reading_of_what_is_overdue_and_nothing_else() -> None:
-    watchdog = Watchdog(5)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(2)
-        with watchdog.watching(ours):
-            watchdog.end_overdue(time.monotonic() + 4)
-            theirs.sendall(b"a")
-            assert ours.recv(10) == b"a"
-            watchdog.end_overdue(time.monotonic() + 6)
-            assert ours.recv(10) == b"", "reading has ended"
-            ours.sendall(b"answer")
-            assert theirs.recv(10) == b"answer"
-        assert watchdog._due == {}
 
 
 @pytest.fixture(scope="module")
