@@ -75,8 +75,14 @@ def _kind(value: Any) -> str:
     return "missing" if value is None else f"of type {type(value).__name__}"
 
 
+def _refuse_train(_: dict[str, Any]) -> None:
+    raise BadRequest("/train is not served; expected START_TRAINING at /webhook, as Label Studio sends it")
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "/predict": _check_predict,
     "/setup": _check_setup,
     "/webhook": _check_webhook,
+    "/versions": _check_project,  # these two are label-studio-ml 1.0.9's; Label Studio does not call them
+    "/train": _refuse_train,
 }
