@@ -47,7 +47,7 @@ def odd_values() -> st.SearchStrategy[Any]:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
         max_leaves=6,
     )
-    return st.sampled_from(ODD) | made
+    return st.sampled_from(ODD).map(copy.deepcopy) | made
 
 
 @st.composite
