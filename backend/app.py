@@ -12,9 +12,11 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from backend.errors import BadRequest, ClickPickError
+from backend.access import Access, guard
+from backend.errors import BadRequest, ClickPickError, NotAllowed
 from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
+from backend.request_body import BodyLimits
 from backend.request_checks import check_request
 from backend.service import Service
 from backend.settings import Settings
@@ -38,9 +40,12 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     service = Service(settings)
     app = create_server(service)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.wsgi_app = BodyLimits(app.wsgi_app, settings.max_request_bytes)  # type: ignore[method-assign]
     app.extensions["clickpick"] = service
     app.before_request(check_request)
+    if access := Access.of(settings):
+        # label-studio-ml's own hook reads the whole body for its log: strangers are sent away before it.
+        app.before_request_funcs[None].insert(0, guard(access))
     for kind in (Exception, *FOREIGN_HANDLERS):
         app.register_error_handler(kind, _answer)
     service.start()
@@ -60,7 +65,10 @@ def _answer(error: Exception) -> tuple[Response, int]:
     if isinstance(error, ClickPickError):
         level = logging.WARNING if error.status < 500 else logging.ERROR
         LOG.log(level, "%s %s: %s", request.method, request.path, error)
-        return _error(str(error), error.status)
+        response, status = _error(str(error), error.status)
+        if isinstance(error, NotAllowed):
+            response.headers["WWW-Authenticate"] = 'Basic realm="ClickPick"'
+        return response, status
     if isinstance(error, RecursionError):
         return _error("the request is nested too deeply; expected Label Studio's JSON", 400)
     LOG.error("%s %s failed", request.method, request.path, exc_info=error)

@@ -65,7 +65,14 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
-    command += ["--workers", "1", "--worker-class", "gthread", "--threads", str(settings.threads)]
+    command += [
+        "--workers",
+        "1",
+        "--worker-class",
+        "backend.slow_clients.Worker",
+        "--threads",
+        str(settings.threads),
+    ]
     command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick", "--no-control-socket"]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process
@@ -90,6 +97,7 @@ def connect(
     remove: Annotated[bool, typer.Option("--remove", help="undo what connect has done")] = False,
 ) -> None:
     """Connect a project: backend, webhook, queue order and hotkeys. Says what it changed."""
+    from backend.access import Access  # noqa: PLC0415
     from backend.connect import connect as connect_project  # noqa: PLC0415
     from backend.connect import disconnect  # noqa: PLC0415
     from backend.hotkey import OTHER_ANNOTATORS  # noqa: PLC0415
@@ -104,7 +112,7 @@ def connect(
         changes = disconnect(studio, project, address)
         Store(settings.store_url).forget_project(project)
     else:
-        changes = connect_project(studio, project, address)
+        changes = connect_project(studio, project, address, access=Access.of(settings))
     for change in changes:
         OUT.print(f"{change.what}: {change.before} -> {change.after}", highlight=False, markup=False)
     if not changes:

@@ -12,27 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from backend.access import Access
+from backend.connection import LOGIN_WORDS, TITLE, auth_fields, hook_url, is_good, own_backends, refuses_login
 from backend.errors import ConfigProblem, StudioRefused
 from backend.hotkey import ACTION, KEY, add_hotkey, remove_hotkey
 from backend.model_check import refuse_unknown_models
-from backend.studio import BackendInfo, ProjectInfo, Studio, WebhookInfo
+from backend.studio import BackendInfo, ProjectInfo, Studio
 from label_config.check import check, repair
 from label_config.schema import read_schema
 
-TITLE = "ClickPick"
 DESCRIPTION = "Clicks become masks, a few pixels become a model."
 MEMORY_MARK = " Settings before it was connected: "
 SAMPLING = "Uncertainty sampling"
-
-NEEDED_ACTIONS = frozenset(
-    {
-        "ANNOTATION_CREATED",
-        "ANNOTATION_UPDATED",
-        "ANNOTATIONS_CREATED",
-        "ANNOTATIONS_DELETED",
-        "PROJECT_UPDATED",
-    }
-)
 
 GUARD_WORDS = "reserved network address"
 GUARD_ADVICE = (
@@ -58,13 +49,17 @@ class _Target:
     url: str
     title: str
     description: str
+    access: Access | None
 
 
-def connect(studio: Studio, project_id: int, backend_url: str, *, title: str = TITLE) -> list[Change]:
+def connect(
+    studio: Studio, project_id: int, backend_url: str, *, title: str = TITLE, access: Access | None = None
+) -> list[Change]:
     """Make the project use the backend at ``backend_url``; what was changed, empty when all was so already.
 
-    Raises ConfigProblem (labelling config, unknown model, address), StudioRefused (address guard, backend not
-    reachable from Label Studio) or StudioUnavailable.
+    ``access``: the credentials that the backend asks for; Label Studio is told them. Raises ConfigProblem (labelling
+    config, unknown model, address), StudioRefused (address guard, backend not reachable from Label Studio) or
+    StudioUnavailable.
     """
     url = _checked_url(backend_url)
     project = studio.project(project_id)
@@ -72,7 +67,7 @@ def connect(studio: Studio, project_id: int, backend_url: str, *, title: str = T
     own = own_backends(studio.backends(project_id), url, title)
     memory = {name: getattr(project, name) for name in wanted if getattr(project, name) != wanted[name]}
     memory.update(_recall(own))
-    target = _Target(project_id, url, title, _describe(memory))
+    target = _Target(project_id, url, title, _describe(memory), access)
     changes = _connect_backend(studio, target, own) + _connect_webhook(studio, target, own)
     changes += _change_settings(studio, project, wanted)
     if "sampling" in wanted and add_hotkey(studio, project_id):
@@ -101,26 +96,6 @@ def disconnect(studio: Studio, project_id: int, backend_url: str, *, title: str 
     if remove_hotkey(studio, project_id):
         changes.append(Change(f"hotkey {ACTION}", KEY, ""))
     return changes
-
-
-def own_backends(backends: Sequence[BackendInfo], url: str, title: str = TITLE) -> list[BackendInfo]:
-    """Those that are ours: by their title or by their address."""
-    return [
-        backend
-        for backend in backends
-        if backend.title == title or backend.url.rstrip("/") == url.rstrip("/")
-    ]
-
-
-def hook_url(backend_url: str) -> str:
-    """Where Label Studio's webhooks reach a backend."""
-    return backend_url.rstrip("/") + "/webhook"
-
-
-def is_sufficient(hook: WebhookInfo) -> bool:
-    """Whether a webhook tells all that ClickPick needs to hear."""
-    all_actions = hook.send_for_all_actions or hook.actions >= NEEDED_ACTIONS
-    return hook.is_active and hook.send_payload and all_actions
 
 
 def _checked_url(url: str) -> str:
@@ -162,6 +137,7 @@ def _connect_backend(studio: Studio, target: _Target, own: Sequence[BackendInfo]
         "title": target.title,
         "is_interactive": True,
         "description": target.description,
+        **auth_fields(target.access, had=own[0].auth_user if own else ""),
     }
     if not own:
         _guarded(studio, target, lambda: studio.add_backend(target.project, target.url, **fields))
@@ -174,7 +150,13 @@ def _connect_backend(studio: Studio, target: _Target, own: Sequence[BackendInfo]
         changes.append(Change("interactive", "off", "on"))
     if first.title != target.title:
         changes.append(Change("backend title", first.title, target.title))
-    if changes or first.description != target.description:
+    wanted_user = target.access.user if target.access else ""
+    if first.auth_user != wanted_user:
+        changes.append(Change("basic auth user", first.auth_user, wanted_user))
+    elif refuses_login(first):
+        changes.append(Change("basic auth password", "refused", "set"))
+    # Label Studio keeps the password to itself: it is set again, whatever it was.
+    if changes or first.description != target.description or target.access:
         _guarded(
             studio, target, lambda: studio.update_backend(first.id, target.project, target.url, **fields)
         )
@@ -190,6 +172,12 @@ def _guarded(studio: Studio, target: _Target, call: Callable[[], object]) -> Non
     try:
         call()
     except StudioRefused as error:
+        if error.studio_status == 400 and LOGIN_WORDS in str(error):
+            message = (
+                f"the backend at {target.url} does not take the user and password that Label Studio gave it; start "
+                "`clickpick serve` with the same CLICKPICK_BASIC_AUTH_USER and _PASS as `clickpick connect`"
+            )
+            raise StudioRefused(message, 400) from error
         if error.studio_status == 400:
             fault = "does not reach" if "health check failed" in str(error) else "gets no valid answer from"
             message = (
@@ -211,9 +199,10 @@ def _connect_webhook(studio: Studio, target: _Target, own: Sequence[BackendInfo]
     wanted = hook_url(target.url)
     addresses = {wanted, *(hook_url(backend.url) for backend in own)}
     hooks = [hook for hook in studio.webhooks(target.project) if hook.url in addresses]
-    good = next((hook for hook in hooks if hook.url == wanted and is_sufficient(hook)), None)
+    good = next((hook for hook in hooks if hook.url == wanted and is_good(hook, target.access)), None)
+    headers = target.access.webhook_headers if target.access else None
     if good is None:
-        _guarded(studio, target, lambda: studio.add_webhook(target.project, wanted))
+        _guarded(studio, target, lambda: studio.add_webhook(target.project, wanted, headers))
     changes = [] if good else [Change("webhook", "", wanted)]
     for hook in hooks:
         if hook is not good:

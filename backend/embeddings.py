@@ -24,6 +24,8 @@ from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.weights import WeightSource, locate
 
 LOG = logging.getLogger(__name__)
+REPLAYED = 20
+"""Clicks after which a chain of earlier masks begins anew: a lost cache costs so many decodings, and no minutes."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
+
+
+def _earlier(prompt: Prompt) -> Prompt | None:
+    """The prompt whose mask this one looks at: one click ago, and none at the first click of a chain."""
+    return None if len(prompt.clicks) % REPLAYED == 1 else prompt.before_last_click()
 
 
 class Decoder:
@@ -150,7 +157,7 @@ class Decoder:
             return segmenter.decode(embedding, prompt)
         missing = [prompt]
         state: Any = None
-        while (earlier := missing[0].before_last_click()) is not None:
+        while (earlier := _earlier(missing[0])) is not None:
             state = self._states.get((image.digest, segmenter.fingerprint, earlier.key()))
             if state is not None:
                 break

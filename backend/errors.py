@@ -15,6 +15,12 @@ class BadRequest(ClickPickError):
     status = 400
 
 
+class NotAllowed(ClickPickError):
+    """The caller gave no credentials, or wrong ones."""
+
+    status = 401
+
+
 class ConfigProblem(ClickPickError):
     """A setting, or the project's labelling config, does not allow what was asked."""
 

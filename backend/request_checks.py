@@ -9,6 +9,10 @@ from flask import request
 
 from backend.errors import BadRequest
 
+MAX_TASKS = 10_000
+MAX_REGIONS = 200
+"""Clicks of one object are re-sent with each click, and what the cache has lost is computed again."""
+
 
 def check_request() -> None:
     """Refuse bodies that are not Label Studio's with a 400 that says what is wrong (a Flask before_request hook)."""
@@ -25,13 +29,22 @@ def _check_predict(body: dict[str, Any]) -> None:
     tasks = body.get("tasks")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise BadRequest(f"tasks is {_kind(tasks)}; expected a list of Label Studio tasks")
+    if len(tasks) > MAX_TASKS:
+        raise BadRequest(f"{len(tasks)} tasks were got; expected at most {MAX_TASKS}; select fewer at once")
     if not isinstance(body.get("label_config"), str):
         raise BadRequest(f"label_config is {_kind(body.get('label_config'))}; expected the project's XML")
     params = body.get("params") or {}
     if not isinstance(params, dict):
         raise BadRequest(f"params is {_kind(params)}; expected an object with a context")
     # label-studio-ml spreads params over a function's arguments: only what is ours may pass.
-    body["params"] = {"context": params.get("context")}
+    context = params.get("context")
+    regions = context.get("result") if isinstance(context, dict) else None
+    if isinstance(regions, list) and len(regions) > MAX_REGIONS:
+        raise BadRequest(
+            f"a context with {len(regions)} regions was got; expected at most {MAX_REGIONS}; accept the mask "
+            "or delete clicks"
+        )
+    body["params"] = {"context": context}
     _check_project(body)
 
 
@@ -62,8 +75,14 @@ def _kind(value: Any) -> str:
     return "missing" if value is None else f"of type {type(value).__name__}"
 
 
+def _refuse_train(_: dict[str, Any]) -> None:
+    raise BadRequest("/train is not served; expected START_TRAINING at /webhook, as Label Studio sends it")
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "/predict": _check_predict,
     "/setup": _check_setup,
     "/webhook": _check_webhook,
+    "/versions": _check_project,  # these two are label-studio-ml 1.0.9's; Label Studio does not call them
+    "/train": _refuse_train,
 }

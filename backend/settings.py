@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1 << 20
+PRINTABLE = re.compile(r"[!-~]+")
+MIN_PASSWORD, MIN_SECRET = 8, 16
 DEEP_LEARNER = "finetune-deeplabv3plus-lite0"
 """The strongest learner that trains in minutes on a GPU; without one it would take hours."""
 
@@ -31,13 +34,21 @@ class Settings(BaseSettings):
     """Settings of one installation. Label Studio's own two names are kept; all others are ``CLICKPICK_*``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CLICKPICK_", env_file=".env", extra="ignore", populate_by_name=True, frozen=True
+        env_prefix="CLICKPICK_",
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        hide_input_in_errors=True,  # it would show secrets
     )
 
     label_studio_url: str = Field("http://localhost:8080", validation_alias="LABEL_STUDIO_URL")
     label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias="LABEL_STUDIO_API_KEY")
     data: Path = Field(default_factory=default_data_folder)
-    database_url: str = ""
+    database_url: str = Field("", repr=False, description="may hold a password")
+    basic_auth_user: str = Field("", description="what callers have to give; empty: nothing")
+    basic_auth_pass: SecretStr = SecretStr("")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="header of Label Studio's webhooks")
     host: str = "127.0.0.1"
     port: int = Field(9090, ge=1, le=65535)
     threads: int = Field(16, ge=1, le=256)
@@ -92,6 +103,9 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(64 * MEGABYTE, ge=1)
     max_image_pixels: int = Field(100_000_000, ge=1)
     max_request_bytes: int = Field(64 * MEGABYTE, ge=1)
+    request_seconds: float = Field(
+        60.0, gt=0, description="for one request to arrive; with `clickpick serve`"
+    )
     image_cache_mb: int = Field(512, ge=1)
     studio_timeout: float = Field(30.0, gt=0)
 
@@ -102,10 +116,38 @@ class Settings(BaseSettings):
             return tuple(host.strip().lower() for host in value.split(",") if host.strip())
         return value
 
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Settings:
+        user, password = self.basic_auth_user, self.basic_auth_pass.get_secret_value()
+        secret = self.webhook_secret.get_secret_value()
+        names = "CLICKPICK_BASIC_AUTH_USER, CLICKPICK_BASIC_AUTH_PASS and CLICKPICK_WEBHOOK_SECRET"
+        given = (user, password, secret)
+        if not any(given):
+            return self
+        if not all(given):
+            message = f"of {names} some are set and some are not; set all three, or none"
+        elif not all(PRINTABLE.fullmatch(text) for text in given) or ":" in user:
+            message = (
+                f"{names} hold other characters than printable ASCII without spaces, or a colon in the user"
+            )
+        elif len(password) < MIN_PASSWORD or len(secret) < MIN_SECRET:
+            message = (
+                f"the password has {len(password)} characters and the webhook's secret {len(secret)}; expected at "
+                f"least {MIN_PASSWORD} and {MIN_SECRET}, such as `openssl rand -hex 24` prints"
+            )
+        else:
+            return self
+        raise ValueError(message)
+
     @field_validator("label_studio_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
         value = value.rstrip("/")
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            message = (
+                "LABEL_STUDIO_URL holds a user or password; expected none: set LABEL_STUDIO_API_KEY instead"
+            )
+            raise ValueError(message)
         if not value.startswith(("http://", "https://")):
             message = f"LABEL_STUDIO_URL is {value!r}; expected http://... or https://..."
             raise ValueError(message)

@@ -12,6 +12,7 @@ from typing import Any
 from label_studio_sdk.label_interface.interface import LabelInterface
 
 from label_config.errors import ConfigUnreadable
+from label_config.limits import check_limits
 
 QUESTION = "?"
 """Label of a queried pixel that nobody has answered yet."""
@@ -112,7 +113,7 @@ def read_schema(config: str) -> ProjectSchema:
     """Parse the XML of a labelling config; the answer is cached by its text.
 
     Unknown attributes (``segmenter``, ``learner``) are kept; missing controls are no error here, see ``check``.
-    Raises ConfigUnreadable when the text is not XML.
+    Raises ConfigUnreadable when the text is not XML, or over one of the limits.
     """
     interface = _parse(config)
     controls = [_control(tag) for tag in interface.controls or () if tag.to_name]
@@ -131,6 +132,7 @@ def _digest(images: Sequence[ImageSchema]) -> str:
 
 
 def _parse(config: str) -> LabelInterface:
+    check_limits(config)
     try:
         return LabelInterface(config)
     except Exception as error:  # lxml, pydantic, KeyError, ...: the SDK documents none of what it raises

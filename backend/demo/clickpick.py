@@ -10,6 +10,7 @@ from pathlib import Path
 from backend.demo.process import LOOPBACK, Progress, ServerProcess, free_port, silent, with_no_proxy
 
 START_SECONDS = 180.0
+CREDENTIALS = ("CLICKPICK_BASIC_AUTH_USER", "CLICKPICK_BASIC_AUTH_PASS", "CLICKPICK_WEBHOOK_SECRET")
 _GRACE_SECONDS = 15.0  # gunicorn gives its worker ten
 
 
@@ -37,6 +38,7 @@ class ClickPickServer:
             "LABEL_STUDIO_API_KEY": token,
             "CLICKPICK_DATA": str(data.absolute()),
             "CLICKPICK_DATABASE_URL": "",  # the demo never writes to the tables of a real installation
+            **dict.fromkeys(CREDENTIALS, ""),  # it listens on loopback, and Label Studio is told of none
             **(settings or {}),
         }
         self.process = self._make_process()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
+from backend.doctor.access import check_access
 from backend.doctor.finding import Finding
 from backend.doctor.installation import ADVICE, check_account, check_backend_health, check_token
 from backend.doctor.models import check_default_models
@@ -21,6 +22,8 @@ STUDIO_SECONDS = 10.0
 def diagnose(settings: Settings, project_id: int | None, backend_url: str) -> list[Finding]:
     """All findings, in the order in which they should be fixed. Never raises for what it looks for."""
     findings = [*check_backend_health(backend_url), *check_default_models(settings)]
+    if not _has_error(findings, "backend-"):
+        findings += check_access(settings, backend_url)
     if not settings.token:
         return [*findings, Finding("token-missing", "error", "LABEL_STUDIO_API_KEY is not set", ADVICE)]
     studio = Studio(

@@ -7,7 +7,10 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
-from backend.connect import GUARD_ADVICE, GUARD_WORDS, SAMPLING, hook_url, is_sufficient, own_backends
+from backend.access import Access
+from backend.connect import GUARD_ADVICE, GUARD_WORDS, SAMPLING
+from backend.connection import hook_url, is_sufficient, own_backends, refuses_login
+from backend.doctor.access import check_login, check_secret
 from backend.doctor.finding import Finding
 from backend.doctor.installation import is_loopback
 from backend.doctor.models import check_config_models
@@ -36,7 +39,7 @@ def check_project(settings: Settings, studio: Studio, project_id: int, backend_u
         return
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _check_config(settings, project),
-        lambda: _check_connection(studio, project, backend_url),
+        lambda: _check_connection(studio, project, backend_url, Access.of(settings)),
         lambda: _check_images(settings, studio, project),
     ]
     for run in checks:
@@ -61,7 +64,9 @@ def _check_config(settings: Settings, project: ProjectInfo) -> Iterator[Finding]
         yield Finding("config-ok", "ok", f"the labelling config of project {project.id} can be used")
 
 
-def _check_connection(studio: Studio, project: ProjectInfo, backend_url: str) -> Iterator[Finding]:
+def _check_connection(
+    studio: Studio, project: ProjectInfo, backend_url: str, access: Access | None
+) -> Iterator[Finding]:
     connect = f"run `clickpick connect --project {project.id}`"
     backends = studio.backends(project.id)
     own = own_backends(backends, backend_url)
@@ -76,6 +81,7 @@ def _check_connection(studio: Studio, project: ProjectInfo, backend_url: str) ->
         message = f"project {project.id} has {len(own)} backends of ClickPick"
         yield Finding("backend-duplicates", "error", message, connect)
     yield from _check_backend(first, connect)
+    yield from check_login(access, first, connect)
     foreign = next((b for b in backends if b.is_interactive and b.id < first.id and b not in own), None)
     if foreign is not None:
         message = (
@@ -83,7 +89,7 @@ def _check_connection(studio: Studio, project: ProjectInfo, backend_url: str) ->
         )
         advice = "switch off interactive preannotations for it in the project's Model settings"
         yield Finding("backend-shadowed", "error", message, advice)
-    yield from _check_webhook(studio, project, first, connect)
+    yield from _check_webhook(studio, project, first, access, connect)
     if read_schema(project.label_config).pixel_image is not None and project.sampling != SAMPLING:
         message = f"tasks are served by {project.sampling!r}, not the least certain first"
         yield Finding("sampling", "warning", message, connect)
@@ -94,7 +100,7 @@ def _check_backend(backend: BackendInfo, connect: str) -> Iterator[Finding]:
     if GUARD_WORDS in backend.error_message:
         message = f"Label Studio's address guard refuses the backend at {backend.url}"
         yield Finding("address-guard", "error", message, GUARD_ADVICE)
-    elif backend.state in ("DI", "ER"):
+    elif backend.state in ("DI", "ER") and not refuses_login(backend):
         message = f"Label Studio does not reach the backend at {backend.url}"
         advice = f"{connect} with --url and an address that Label Studio can reach"
         if is_loopback(backend.url):
@@ -105,7 +111,7 @@ def _check_backend(backend: BackendInfo, connect: str) -> Iterator[Finding]:
 
 
 def _check_webhook(
-    studio: Studio, project: ProjectInfo, backend: BackendInfo, connect: str
+    studio: Studio, project: ProjectInfo, backend: BackendInfo, access: Access | None, connect: str
 ) -> Iterator[Finding]:
     target = hook_url(backend.url)
     hooks = [hook for hook in studio.webhooks(project.id) if hook.url == target]
@@ -117,6 +123,8 @@ def _check_webhook(
     elif not any(is_sufficient(hook) for hook in hooks):
         message = f"the webhook to {target} is switched off or does not send all annotation events"
         yield Finding("webhook-insufficient", "error", message, connect)
+    elif secretless := list(check_secret(access, hooks, connect)):
+        yield from secretless
     elif len(hooks) > 1:
         yield Finding("webhook-duplicates", "warning", f"{len(hooks)} webhooks go to {target}", connect)
     else:

@@ -39,6 +39,7 @@ def decode(content: bytes, shown: str, *, max_pixels: int) -> UprightImage:
                 )
             if width * height == 0:
                 raise ImageProblem(f"image at {shown} has {width}x{height} pixels; expected at least one")
+            _check_tile(image, shown, max_pixels)
             array = _upright_rgb(image)
     except UnidentifiedImageError as error:
         raise ImageProblem(f"image at {shown} is {_kind(content)}; expected JPEG, PNG or WebP") from error
@@ -52,6 +53,17 @@ def decode(content: bytes, shown: str, *, max_pixels: int) -> UprightImage:
         raise ImageProblem(message) from error
     array.setflags(write=False)
     return UprightImage(array, hashlib.sha256(content).hexdigest())
+
+
+def _check_tile(image: Image.Image, shown: str, max_pixels: int) -> None:
+    """A tile of a TIFF is decoded as a whole, however small the image is."""
+    tags = getattr(image, "tag_v2", None) or {}
+    width, height = (tags.get(tag) for tag in (322, 323))
+    if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
+        raise ImageProblem(
+            f"image at {shown} has tiles of {width}x{height} pixels, over the limit of {max_pixels}; save it without "
+            "tiles or with small ones"
+        )
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -16,9 +16,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from backend.errors import ClickPickError, ImageProblem, ImageRefused
+from backend.images.own_paths import needs_token, refuse_climbing
 from backend.images.policy import HostPolicy, public_url
 from backend.studio import Studio, origin_of
 from backend.studio.http import open_session, unreachable
+from backend.watchdog import Watchdog
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 1 << 16
@@ -45,8 +47,9 @@ class Downloader:
         self._deadline = deadline
         self._own = open_session()
         self._foreign = open_session()
-        self._foreign.mount("http://", GuardedAdapter(policy))
-        self._foreign.mount("https://", GuardedAdapter(policy))
+        watchdog = Watchdog(deadline)
+        self._foreign.mount("http://", GuardedAdapter(policy, watchdog))
+        self._foreign.mount("https://", GuardedAdapter(policy, watchdog))
 
     def close(self) -> None:
         self._own.close()
@@ -75,12 +78,15 @@ class Downloader:
             message = f"image address {public_url(url)} is not supported; expected http:// or https://"
             raise ImageRefused(message)
         own = self._is_own(url)
-        if not own:
+        _refuse_login(url)
+        if own:
+            refuse_climbing(url)
+        else:
             if not from_studio:
                 self._policy.check_host(url)
             self._policy.check_resolved(url)
         session = self._own if own else self._foreign
-        auth: Callable[[Any], Any] = self._studio.credential if own else _anonymous
+        auth: Callable[[Any], Any] = self._studio.credential if self._is_entitled(url) else _anonymous
         try:
             return session.get(
                 url,
@@ -120,11 +126,15 @@ class Downloader:
         own = self._is_own(url)
         if own and status in (502, 503, 504):
             raise unreachable(self._studio.url, requests.HTTPError(f"status {status}"))
-        if own and status == 401:
+        advice = _advice(status, urlsplit(url).path, own=own)
+        if own and status in (401, 403) and not self._is_entitled(url):
+            advice = "ClickPick shows its token only where Label Studio serves images, such as /data/upload/"
+        elif own and status == 401:
             self._studio.credential.forget()
-        raise ImageProblem(
-            f"image at {shown}: the server answered {status}; {_advice(status, urlsplit(url).path, own=own)}"
-        )
+        raise ImageProblem(f"image at {shown}: the server answered {status}; {advice}")
+
+    def _is_entitled(self, url: str) -> bool:
+        return self._is_own(url) and needs_token(url, urlsplit(self._studio.url).path)
 
     def _failure(self, url: str, error: Exception) -> ClickPickError:
         """Our error for a transport error."""
@@ -149,25 +159,34 @@ class GuardedAdapter(HTTPAdapter):
     the connection is the proxy's, and only the check of the name before is left.
     """
 
-    def __init__(self, policy: HostPolicy) -> None:
+    def __init__(self, policy: HostPolicy, watchdog: Watchdog) -> None:
         self._policy = policy
+        self._watchdog = watchdog
         super().__init__(pool_maxsize=32)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = guarded_pools(self._policy)
+        self.poolmanager.pool_classes_by_scheme = guarded_pools(self._policy, self._watchdog)
 
 
-def guarded_pools(policy: HostPolicy) -> dict[str, type[HTTPConnectionPool]]:
-    """Connection pools whose sockets are checked against the policy."""
+def guarded_pools(policy: HostPolicy, watchdog: Watchdog) -> dict[str, type[HTTPConnectionPool]]:
+    """Connection pools whose sockets are checked against the policy, and whose headers come in time."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), policy, self.host)
 
+        def getresponse(self) -> Any:
+            with watchdog.watching(self.sock):
+                return super().getresponse()
+
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return _checked(super()._new_conn(), policy, self.host)
+
+        def getresponse(self) -> Any:
+            with watchdog.watching(self.sock):
+                return super().getresponse()
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
@@ -200,6 +219,14 @@ def _advice(status: int, path: str, *, own: bool) -> str:
     if own and status in (401, 403):
         return "check LABEL_STUDIO_API_KEY and that its user may see the project"
     return "check that the image exists and may be read"
+
+
+def _refuse_login(url: str) -> None:
+    if "@" in urlsplit(url).netloc:
+        raise ImageRefused(
+            f"image address {public_url(url)} holds a user or password; expected none, for whoever sees the task sees "
+            "them; serve the image through a storage of Label Studio"
+        )
 
 
 def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:

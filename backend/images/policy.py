@@ -15,6 +15,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses that carry an IPv4 address in their last 32 bits (RFC 6052)."""
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All IPv6 addresses that are given out so far; outside are site-local, IPv4-compatible and other old forms."""
 
 SHOWN_LIMIT = 300
 """Characters of an address that a message repeats; image data may be written in place of an address."""
@@ -129,6 +131,6 @@ def _is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(inner)
-        if address.teredo is not None:
+        if address.teredo is not None or address not in GLOBAL_UNICAST:
             return False
     return address.is_global and not address.is_multicast

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -35,7 +35,10 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """One connected ML backend. ``state``: CO connected, DI disconnected, ER error, TR, PR at work."""
+    """One connected ML backend. ``state``: CO connected, DI disconnected, ER error, TR, PR at work.
+
+    ``auth_user``: whom it gives as basic auth; the password is never told.
+    """
 
     id: int
     title: str
@@ -44,6 +47,7 @@ class BackendInfo:
     state: str
     error_message: str
     description: str
+    auth_user: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class WebhookInfo:
     send_payload: bool
     send_for_all_actions: bool
     actions: frozenset[str]
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

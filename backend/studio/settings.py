@@ -61,9 +61,22 @@ class StudioSettings:
         return sorted((_backend(backend) for backend in found), key=lambda backend: backend.id)
 
     def add_backend(
-        self, project: int, url: str, *, title: str, is_interactive: bool = True, description: str = ""
+        self,
+        project: int,
+        url: str,
+        *,
+        title: str,
+        is_interactive: bool = True,
+        description: str = "",
+        **auth: str,
     ) -> BackendInfo:
-        fields = {"title": title, "is_interactive": is_interactive, "description": description}
+        """Connect a backend. ``auth``: Label Studio's auth_method, basic_auth_user and basic_auth_pass."""
+        fields: dict[str, Any] = {
+            "title": title,
+            "is_interactive": is_interactive,
+            "description": description,
+        }
+        fields |= auth
         what = f"a new backend {url}"
         return _backend(self._call(what, lambda sdk: sdk.ml.create(project=project, url=url, **fields)))
 
@@ -83,9 +96,11 @@ class StudioSettings:
         )
         return sorted((_webhook(webhook) for webhook in found), key=lambda webhook: webhook.id)
 
-    def add_webhook(self, project: int, url: str) -> WebhookInfo:
-        """A webhook that sends all actions of the project with their payload."""
-        fields = {"project": project, "send_payload": True, "send_for_all_actions": True}
+    def add_webhook(self, project: int, url: str, headers: Mapping[str, str] | None = None) -> WebhookInfo:
+        """A webhook that sends all actions of the project with their payload, and these headers."""
+        fields: dict[str, Any] = {"project": project, "send_payload": True, "send_for_all_actions": True}
+        if headers:
+            fields["headers"] = dict(headers)
         return _webhook(
             self._call(f"a new webhook {url}", lambda sdk: sdk.webhooks.create(url=url, **fields))
         )
@@ -153,6 +168,7 @@ def _backend(backend: Any) -> BackendInfo:
         state=str(backend.state or ""),
         error_message=backend.error_message or "",
         description=backend.description or "",
+        auth_user=backend.basic_auth_user or "" if backend.basic_auth_pass_is_set else "",
     )
 
 
@@ -164,4 +180,5 @@ def _webhook(webhook: Any) -> WebhookInfo:
         send_payload=webhook.send_payload is not False,
         send_for_all_actions=webhook.send_for_all_actions is not False,
         actions=frozenset(str(action) for action in webhook.actions or ()),
+        headers={str(name): str(value) for name, value in (webhook.headers or {}).items()},
     )

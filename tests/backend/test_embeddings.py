@@ -73,6 +73,19 @@ def test_click_n_plus_one_finds_the_state_of_click_n(counting: Counting) -> None
     assert mask.state == (1, 2, 3)
 
 
+def test_a_lost_cache_costs_at_most_twenty_steps_whatever_the_number_of_clicks(counting: Counting) -> None:
+    clicks = tuple(Click(row, 1) for row in range(1, 48))
+    warm = decoder()
+    for count in range(1, 48):
+        counting.decoded.clear()
+        expected = warm.decode("counting", image(), Prompt(clicks=clicks[:count])).state
+        assert counting.decoded == [count]
+        counting.decoded.clear()
+        assert decoder().decode("counting", image(), Prompt(clicks=clicks[:count])).state == expected
+        assert len(counting.decoded) <= 20
+    assert expected == (41, 42, 43, 44, 45, 46, 47)
+
+
 def test_the_answer_does_not_depend_on_the_cache(counting: Counting) -> None:
     warm = decoder()
     for count in range(1, 4):

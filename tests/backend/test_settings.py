@@ -43,6 +43,38 @@ def test_the_token_does_not_print() -> None:
     assert "very-secret" not in str(settings.model_dump())
 
 
+GOOD = {"basic_auth_user": "studio", "basic_auth_pass": "a-password", "webhook_secret": "a-webhook-secret"}
+
+
+def test_no_secret_prints() -> None:
+    settings = Settings(**GOOD, database_url="postgresql://user:db-password@host/x")
+    for secret in ("a-password", "a-webhook-secret", "db-password"):
+        assert secret not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"basic_auth_user": ""}, "set all three, or none"),
+        ({"basic_auth_pass": ""}, "set all three, or none"),
+        ({"webhook_secret": ""}, "set all three, or none"),
+        ({"basic_auth_user": "a:b"}, "a colon in the user"),
+        ({"basic_auth_pass": "with a space"}, "printable ASCII"),
+        ({"webhook_secret": "a-webhook-sécret"}, "printable ASCII"),
+        ({"basic_auth_pass": "short-1"}, "7 characters"),
+        ({"webhook_secret": "short-secret-15"}, "at least 8 and 16"),
+        ({"label_studio_url": "http://user:url-password@studio"}, "holds a user or password"),
+    ],
+)
+def test_credentials_that_would_not_hold_are_refused_without_being_shown(
+    changes: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told) as caught:
+        Settings(**{**GOOD, **changes})  # type: ignore[arg-type]
+    for secret in ("a-password", "a-webhook-secret", "url-password", "short-1", "short-secret-15"):
+        assert secret not in str(caught.value)
+
+
 def test_strategies_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     before = Settings()

@@ -33,9 +33,9 @@ class FakeLabelStudio:
 
     Switches: ``legacy_enabled``; ``guard`` ("" off, "all" refuses private backends, "webhooks" refuses only their
     webhook, after the backend was saved); ``refuse_backends`` refuses them with 403 and that text; ``reachable``
-    decides which backends pass the health check; ``broken`` (status) answers everything with that status;
-    ``page_cap`` limits pages of tasks; ``files`` maps local-files paths, ``cloud`` maps cloud addresses to an Answer,
-    ``pages`` maps other paths to one.
+    decides which backends pass the health check; ``login`` is the (user, password) that backends ask for;
+    ``broken`` (status) answers everything with that status; ``page_cap`` limits pages of tasks; ``files`` maps
+    local-files paths, ``cloud`` maps cloud addresses to an Answer, ``pages`` maps other paths to one.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -46,6 +46,7 @@ class FakeLabelStudio:
         self.page_cap = 1000
         self.refuse_backends = ""
         self.reachable: Callable[[str], bool] = lambda _: True
+        self.login: tuple[str, str] | None = None
         self.calls: list[Call] = []
         self.projects: dict[int, dict[str, Any]] = {}
         self.tasks: dict[int, dict[str, Any]] = {}
@@ -310,7 +311,7 @@ class FakeLabelStudio:
     def _ml(self, call: Call, rest: list[str]) -> Any:
         if call.method == "GET" and not rest:
             project = self._id(self.projects, call.query.get("project", ""), "Project")
-            return [row for row in self.backends.values() if row["project"] == project]
+            return [self._shown(row) for row in self.backends.values() if row["project"] == project]
         if call.method == "POST":
             return self._add_backend(call.body)
         backend = self.backends[self._id(self.backends, rest[0], "MLBackend")]
@@ -323,19 +324,43 @@ class FakeLabelStudio:
         if call.method == "PATCH":
             if not {"url", "project"} <= set(call.body):
                 raise Refusal(500, "MLBackend.setup_() missing 1 required positional argument: 'project'")
-            self._check_backend(call.body["url"])
+            self._check_backend(call.body)
             backend.update(call.body)
-        return backend
+        return self._shown(backend)
 
-    def _check_backend(self, url: str) -> None:
+    def _shown(self, backend: dict[str, Any]) -> dict[str, Any]:
+        """A backend as it is told: never with its password; listing it calls it with what it has."""
+        refused = self._refuses(backend)
+        told = {key: value for key, value in backend.items() if key != "basic_auth_pass"}
+        told["basic_auth_pass_is_set"] = bool(backend.get("basic_auth_pass"))
+        if refused:
+            told |= {
+                "state": "ER",
+                "error_message": f"401 Client Error: UNAUTHORIZED for url: {backend['url']}/setup",
+            }
+        return told
+
+    def _refuses(self, fields: dict[str, Any]) -> bool:
+        given = (fields.get("basic_auth_user") or "", fields.get("basic_auth_pass") or "")
+        return self.login is not None and given != self.login
+
+    def _check_backend(self, body: dict[str, Any]) -> None:
+        """With what the request holds alone, even where it changes a backend."""
+        url = body["url"]
         if self.guard == "all" or self.refuse_backends:
             raise Refusal(403, self.refuse_backends or GUARD_DETAIL)
         if not self.reachable(url):
             text = f"Can't connect to ML backend {url}, health check failed. <a href='x'>Learn more</a>"
             raise Refusal(400, "Validation error", validation_errors={"non_field_errors": [text]})
+        if self._refuses(body):
+            text = (
+                f"Successfully connected to {url} but it doesn't look like a valid ML backend. "
+                f"Reason: 401 Client Error: UNAUTHORIZED for url: {url}/setup."
+            )
+            raise Refusal(400, "Validation error", validation_errors={"non_field_errors": [text]})
 
     def _add_backend(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._check_backend(body["url"])
+        self._check_backend(body)
         row = {
             "id": self.new_id(), "state": "CO", "error_message": None, "is_interactive": False, "description": "",
             "title": "", "auto_update": True, "model_version": None, **body,
@@ -348,7 +373,7 @@ class FakeLabelStudio:
             self._add_hook(
                 {"project": body["project"], "url": url, "send_for_all_actions": True, "send_payload": True}
             )
-        return row
+        return self._shown(row)
 
     def _webhook(self, call: Call, rest: list[str]) -> Any:
         if call.method == "GET":

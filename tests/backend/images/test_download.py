@@ -25,7 +25,8 @@ class TestFailures:
         [
             ("/data/upload/1/gone.jpg", "upload it again"),
             ("/data/local-files/?d=gone.jpg", "LOCAL_FILES_SERVING_ENABLED=true"),
-            ("/else.jpg", "answered 404"),
+            ("/else.jpg", "answered 401; ClickPick shows its token only"),
+            ("/data/else.jpg", "answered 404"),
         ],
     )
     def test_missing(self, images: ImageFetcher, address: str, told: str) -> None:

@@ -12,6 +12,7 @@ from backend.images import ImageFetcher
 from backend.images.download import GuardedAdapter
 from backend.images.policy import HostPolicy
 from backend.studio import Studio
+from backend.watchdog import Watchdog
 from tests.backend.images.pictures import LOOPBACK, PNG, image_calls
 from tests.fakes.http_server import Answer, Call, serve
 from tests.fakes.label_studio import FakeLabelStudio
@@ -78,7 +79,7 @@ class TestPolicy:
             "0.0.0.0", "255.255.255.255", "224.0.0.1", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1",
             "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
             "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:c0a8:101::", "2001:0:4136:e378::1",
-            "2001:db8::1", "not an address",
+            "2001:db8::1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fec0::1", "64:ff9b:1::7f00:1", "not an address",
         ],
     )  # fmt: skip
     def test_private_addresses(self, address: str) -> None:
@@ -123,7 +124,7 @@ class TestPolicy:
             HostPolicy(["*"]).check_resolved("http://no.such.host.invalid/x")
 
     def test_guard_is_on_both_schemes(self) -> None:
-        adapter = GuardedAdapter(HostPolicy([]))
+        adapter = GuardedAdapter(HostPolicy([]), Watchdog(5))
         names = {
             scheme: pool.ConnectionCls for scheme, pool in adapter.poolmanager.pool_classes_by_scheme.items()
         }
