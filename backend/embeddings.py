@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.caches import ByteLRU
+from backend.caches import ByteLRU, SingleFlight
 from backend.images import UprightImage
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
@@ -48,7 +48,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 
 class Decoder:
-    """Segmenters of one device with their caches; its methods run on the engine's model thread."""
+    """Segmenters of one device with their caches; its methods run on the engine's model threads."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Decoder:
         self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
         self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
+        self._encoding: SingleFlight[tuple[str, str], Embedding] = SingleFlight()
         self._building = threading.Lock()
         self._lock = threading.Lock()
 
@@ -135,12 +136,16 @@ class Decoder:
         return self._embedding(self.segmenter(name), image)
 
     def _embedding(self, segmenter: Segmenter, image: UprightImage) -> Embedding:
+        """Model threads that want the same one at the same time encode it once."""
         key = (image.digest, segmenter.fingerprint)
+
+        def encode() -> Embedding:
+            made = segmenter.encode(image.array)
+            self._embeddings.put(key, made, made.nbytes)
+            return made
+
         embedding = self._embeddings.get(key)
-        if embedding is None:
-            embedding = segmenter.encode(image.array)
-            self._embeddings.put(key, embedding, embedding.nbytes)
-        return embedding
+        return self._encoding.do(key, encode) if embedding is None else embedding
 
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
         """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first."""

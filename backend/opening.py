@@ -11,6 +11,7 @@ from backend.background import Background, Step
 from backend.caches import SingleFlight
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
+from backend.engines.model_queue import Urgency
 from backend.errors import BadRequest, ClickPickError
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
@@ -69,11 +70,16 @@ class Opening:
             if time.monotonic() > deadline:
                 answers.append(nothing(version_name(project, 0, EMPTY)))
                 continue
-            answers.append(self._open_task(project, schema, target, task))
+            answers.append(self._open_task(project, schema, target, task, deadline))
         return answers
 
     def _open_task(
-        self, project: int, schema: ProjectSchema, target: ImageSchema, task: Mapping[str, Any]
+        self,
+        project: int,
+        schema: ProjectSchema,
+        target: ImageSchema,
+        task: Mapping[str, Any],
+        deadline: float,
     ) -> dict[str, Any]:
         live = self._store.live_version(project)
         if live is not None and live.classes != target.classes:
@@ -94,7 +100,7 @@ class Opening:
         try:
             for _, url in image_urls(target, info.data):
                 self._images().get(url, info.id)  # here, so that no click waits for the network
-            return self._flights.do(key, lambda: self._engine.run(propose))
+            return self._flights.do(key, lambda: self._engine.run(propose, Urgency.OPENING, deadline))
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))
@@ -113,7 +119,7 @@ class Opening:
     def _embedding(self, url: str, task: int, segmenter: str) -> Step:
         def embed() -> None:
             image = self._images().get(url, task)
-            self._engine.run(lambda: self._decoder.embed(segmenter, image))
+            self._engine.run(lambda: self._decoder.embed(segmenter, image), Urgency.BACKGROUND)
 
         return Step(embed, f"task {task} was not warmed up")
 
