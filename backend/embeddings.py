@@ -12,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from backend.caches import ByteLRU, SingleFlight
+from backend.engines.out_of_memory import with_room
 from backend.images import UprightImage
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
@@ -24,6 +25,7 @@ from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 from model_zoo.weights import WeightSource, locate
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,21 @@ class Decoder:
             small[24:40, 24:40] = True
             segmenter.decode(embedding, Prompt(clicks, mask=small))
 
+    def make_room(self, keep: str = "") -> None:
+        """Forget embeddings, states, and all segmenters but one; all of them come back when they are asked for."""
+        self._embeddings.clear()
+        self._states.clear()
+        with self._lock:
+            self._segmenters = OrderedDict(
+                (name, one) for name, one in self._segmenters.items() if name == keep
+            )
+
     def embed(self, name: str, image: UprightImage) -> Embedding:
-        """The image's embedding, from the cache where it is."""
-        return self._embedding(self.segmenter(name), image)
+        """The image's embedding, from the cache where it is. Raises ModelUnavailable where memory does not suffice."""
+        return self._with_room(name, lambda: self._embedding(self.segmenter(name), image))
+
+    def _with_room(self, name: str, call: Callable[[], T]) -> T:
+        return with_room(call, lambda: self.make_room(name), f"segmenter {public_name(name)!r}")
 
     def _embedding(self, segmenter: Segmenter, image: UprightImage) -> Embedding:
         """Model threads that want the same one at the same time encode it once."""
@@ -148,7 +162,13 @@ class Decoder:
         return self._encoding.do(key, encode) if embedding is None else embedding
 
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
-        """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first."""
+        """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first.
+
+        Raises ModelUnavailable where the device's memory does not suffice.
+        """
+        return self._with_room(name, lambda: self._decode(name, image, prompt))
+
+    def _decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
         segmenter = self.segmenter(name)
         embedding = self._embedding(segmenter, image)
         if not segmenter.stateful:

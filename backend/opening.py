@@ -12,6 +12,7 @@ from backend.caches import SingleFlight
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
 from backend.engines.model_queue import Urgency
+from backend.engines.out_of_memory import with_room
 from backend.errors import BadRequest, ClickPickError
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
@@ -96,11 +97,16 @@ class Opening:
             queue = Queue(project, schema, target, version, version, learner, answered)
             return self._pusher().proposal(queue, info) or nothing(version_name(project, 0, EMPTY))
 
+        def with_room_for_it() -> dict[str, Any]:
+            return with_room(propose, self._decoder.make_room, f"version {version}")
+
         key = (project, info.id, version, schema.digest)
         try:
             for _, url in image_urls(target, info.data):
                 self._images().get(url, info.id)  # here, so that no click waits for the network
-            return self._flights.do(key, lambda: self._engine.run(propose, Urgency.OPENING, deadline))
+            return self._flights.do(
+                key, lambda: self._engine.run(with_room_for_it, Urgency.OPENING, deadline)
+            )
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))

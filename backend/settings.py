@@ -41,9 +41,13 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(9090, ge=1, le=65535)
     threads: int = Field(64, ge=1, le=256, description="requests at once; most of them wait for the model")
-    model_threads: int = Field(0, ge=0, le=64, description="model calls at once; 0: 2 on a processor, 1 on a GPU")
+    model_threads: int = Field(
+        0, ge=0, le=64, description="model calls at once; 0: 2 on a processor, 1 on a GPU"
+    )
     answer_seconds: float = Field(
-        95.0, gt=0, description="a click that still waits for the model then is dropped: Label Studio gives up at 100"
+        95.0,
+        gt=0,
+        description="a click that still waits for the model then is dropped: Label Studio gives up at 100",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")

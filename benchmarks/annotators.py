@@ -2,7 +2,7 @@
 
 Each annotator goes through all tasks in an order of its own. A task is opened (a request without clicks, which is what
 lets ClickPick warm up), looked at, and one to three objects are clicked, 1 to 8 clicks each, every click with all those
-before it. Times to think are log-normal: median 3 s and sigma 0.5 between two clicks of an object (mean 3.4 s), twice
+before it. Times to think are log-normal: median 4 s and sigma 0.5 between two clicks of an object (mean 4.5 s), twice
 the median before the first click of an object, when the mask before is accepted and the next object looked for. All of
 them are divided by the acceleration. Numbers are drawn from seeds; what each does, not when, is the same in every run.
 """
@@ -20,7 +20,7 @@ import requests
 
 from benchmarks.clicks import click
 
-THINK_SECONDS, SIGMA, NEXT_OBJECT = 3.0, 0.5, 2.0
+THINK_SECONDS, SIGMA, NEXT_OBJECT = 4.0, 0.5, 2.0
 OBJECTS, CLICKS = 3, 8
 TIMEOUT = 100.0
 """Seconds after which Label Studio gives up."""

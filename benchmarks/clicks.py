@@ -22,9 +22,7 @@ from tests.fakes.label_studio import FakeLabelStudio
 HEIGHT, WIDTH = 960, 1280
 
 
-def click(
-    row: float, col: float, positive: bool, height: int = HEIGHT, width: int = WIDTH
-) -> dict[str, Any]:
+def click(row: float, col: float, positive: bool, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
     value = {"x": col / width * 100, "y": row / height * 100, "width": 0.2, "keypointlabels": ["object"]}
     return {
         "id": f"{row}-{col}", "type": "keypointlabels", "from_name": "click", "to_name": "image",

@@ -162,7 +162,11 @@ def run(place: Place, options: argparse.Namespace) -> None:
 
 
 def _while_busy(request: Request, busy: Sequence[tuple[float, bool]]) -> bool:
-    within = [is_busy for at, is_busy in busy if request.started - 0.3 <= at <= request.started + request.seconds + 0.3]
+    within = [
+        is_busy
+        for at, is_busy in busy
+        if request.started - 0.3 <= at <= request.started + request.seconds + 0.3
+    ]
     return bool(within) and all(within)
 
 

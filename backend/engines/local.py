@@ -1,5 +1,5 @@
-"""The default engine: model calls on a few threads, rounds in a training process on this machine, the deep learner in one
-more."""
+"""The default engine: model calls on a few threads, rounds in a training process on this machine, the deep learner
+in one more."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def share_cores() -> None:
 
 
 def model_threads(settings: Settings) -> int:
-    """Model calls at once: one on a GPU, which works on one after another anyway; two on processors of two cores or more.
+    """Model calls at once: one on a GPU, which makes them one after another anyway; two on processors, where a core each
+    does more than two for one.
 
     Measured on 2 cores, `clicknet` at 1280x960: two calls at once, a core each, make 1.35 to 1.9 times as many clicks a
     second as one call on one core, and 1.2 to 1.9 times as many as one call on both.
