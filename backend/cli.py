@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from backend.commands import evaluate, review, training, weights
+from backend.commands import evaluate, precompute, review, training, weights
 from backend.commands.weights_output import advise, entry, millions, state_of
 from backend.errors import ClickPickError
 from backend.memory import keep_freed_memory
@@ -33,6 +33,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.command()(training.train_clicks)
 app.command()(training.pretrain)
 app.command()(review.review)
+app.command()(precompute.precompute)
 app.add_typer(weights.app, name="weights")
 OUT = Console(emoji=False)
 ERR = Console(stderr=True, emoji=False)

@@ -19,6 +19,7 @@ import numpy as np
 from backend.caches import ByteLRU, SingleFlight
 from backend.engines.out_of_memory import with_room
 from backend.images import UprightImage
+from backend.precomputed import EmbeddingFiles
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
@@ -60,14 +61,17 @@ class Decoder:
         *,
         source: WeightSource | None = None,
         loaded: int = 2,
+        precomputed: EmbeddingFiles | None = None,
     ) -> None:
         """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
         come from labelling configs, which must not make this process read files. source: where networks find their
-        weights. loaded: segmenters kept at once; the one that was used longest ago goes."""
+        weights. loaded: segmenters kept at once; the one that was used longest ago goes. precomputed: where embeddings
+        may lie that need not be made."""
         self._trusted = trusted
         self._device = device
         self._source = source or WeightSource()
         self._loaded = loaded
+        self._precomputed = precomputed
         self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
         self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
@@ -154,7 +158,8 @@ class Decoder:
         key = (image.digest, segmenter.fingerprint)
 
         def encode() -> Embedding:
-            made = segmenter.encode(image.array)
+            stored = self._precomputed.read(segmenter, image) if self._precomputed else None
+            made = stored or segmenter.encode(image.array)
             self._embeddings.put(key, made, made.nbytes)
             return made
 

@@ -17,6 +17,7 @@ from backend.images import ImageFetcher
 from backend.learning.pushing import Pusher
 from backend.model_check import refuse_learners
 from backend.opening import Opening, nothing, task_info
+from backend.precomputed import EmbeddingFiles
 from backend.round_queue import ASKED_FOR
 from backend.segmenting import Segmenting
 from backend.services import open_images, open_studio
@@ -61,6 +62,7 @@ class Service:
             settings.segmenter,
             source=WeightSource(settings.weights_folder),
             loaded=settings.loaded_segmenters,
+            precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
         )
         self._building = threading.Lock()
         self._built: _Parts | None = None

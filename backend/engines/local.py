@@ -44,8 +44,8 @@ def share_cores() -> None:
 
 
 def model_threads(settings: Settings) -> int:
-    """Model calls at once: one on a GPU, which makes them one after another anyway; two on processors, where a core each
-    does more than two for one.
+    """Model calls at once: one on a GPU, which makes them one after another anyway; two on processors, where a core
+    each does more than two for one.
 
     Measured on 2 cores, `clicknet` at 1280x960: two calls at once, a core each, make 1.35 to 1.9 times as many clicks a
     second as one call on one core, and 1.2 to 1.9 times as many as one call on both.
