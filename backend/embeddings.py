@@ -128,6 +128,9 @@ class Decoder:
         What looks at earlier masks is run once more, from the mask of a small object: it may zoom in to that, as it
         does at second clicks, and look at a view of another size.
         """
+        self._with_room(name, lambda: self._warm_up(name))
+
+    def _warm_up(self, name: str) -> None:
         segmenter = self.segmenter(name)
         clicks = (Click(32, 32),)
         embedding = segmenter.encode(np.zeros((64, 64, 3), dtype=np.uint8))

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_a_device_without_memory_is_a_503_that_says_what_to_do(
+    service: Service,
     client: FlaskClient,
     fake: FakeLabelStudio,
     click_project: tuple[int, int, str],
@@ -31,6 +32,9 @@ def test_a_device_without_memory_is_a_503_that_says_what_to_do(
         calls.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. /secret/path")
 
+    first = body_of(fake, project, [task], config, click(9, 31))
+    assert client.post("/predict", json=first).status_code == 200
+    service._background.stop(30)  # the warm-up is over
     body = body_of(fake, project, [task], config, click(8, 30))
     with monkeypatch.context() as patched:
         patched.setattr(GrabCut, "decode", decode)
