@@ -88,7 +88,7 @@ class Labelling:
 
 
 def measure(name: str, fresh: Callable[[], Any], labelling: Labelling, repeats: int) -> dict[str, Any]:
-    """fresh: a context with the address of a server that has seen nothing but a click on an image of its own."""
+    """The throughput is that of clicks that got an answer. fresh: a context with the address of a server that has seen nothing but a click on an image of its own."""
     everybody = range(len(labelling.tasks) - 1)  # the last task is for warming up
     with fresh() as server, ThreadPoolExecutor(len(everybody)) as people:
         started = time.perf_counter()
@@ -107,15 +107,16 @@ def measure(name: str, fresh: Callable[[], Any], labelling: Labelling, repeats: 
         for here, there in zip(together, alone, strict=True)
         for one, two in zip(here, there, strict=True)
     ]
+    answered = [(one, two) for one, two in pairs if not one.startswith("error")]
     found = {
         "return_s": [round(one, 3) for one in back],
         "return_median_s": round(float(np.median(back)), 3),
         "together_s": round(seconds, 2),
-        "clicks_per_second": round(len(pairs) / seconds, 4),
-        "masks": len(pairs),
+        "clicks_per_second": round(len(answered) / seconds, 4),
+        "clicks": len(pairs),
+        "errors": len(pairs) - len(answered),
         "different_masks_alone": len({mask for masks in alone for mask in masks}),
-        "masks_unlike_alone": sum(one != two for one, two in pairs),
-        "errors": sum(one.startswith("error") for one, _ in pairs),
+        "masks_unlike_alone": sum(one != two for one, two in answered),
     }
     report(
         "against the example", server=name, annotators=len(everybody), weights="sam-vit-b, random", **found

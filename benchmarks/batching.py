@@ -47,7 +47,9 @@ def run(repeats: int) -> None:
             pyramid = network.embed(pixels)
             encode[size] = round(fastest(lambda p=pixels: network.embed(p), repeats) / size, 1)
             decode[size] = round(fastest(lambda p=pyramid, m=maps: network.decode(p, m), repeats) / size, 1)
-    report("batches on a processor", view=f"{VIEW[1]}x{VIEW[0]}", encode_ms_each=encode, decode_ms_each=decode)
+    report(
+        "batches on a processor", view=f"{VIEW[1]}x{VIEW[0]}", encode_ms_each=encode, decode_ms_each=decode
+    )
 
 
 if __name__ == "__main__":
