@@ -88,7 +88,10 @@ class Labelling:
 
 
 def measure(name: str, fresh: Callable[[], Any], labelling: Labelling, repeats: int) -> dict[str, Any]:
-    """The throughput is that of clicks that got an answer. fresh: a context with the address of a server that has seen nothing but a click on an image of its own."""
+    """The throughput is that of clicks that got an answer.
+
+    fresh: a context with the address of a server that has seen nothing but a click on an image of its own.
+    """
     everybody = range(len(labelling.tasks) - 1)  # the last task is for warming up
     with fresh() as server, ThreadPoolExecutor(len(everybody)) as people:
         started = time.perf_counter()

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of how to draw
+from matplotlib import pyplot as plt
 
 PARTS = ("p50_ms", "p95_ms", "p99_ms")
 

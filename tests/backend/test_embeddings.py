@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,6 +74,29 @@ def test_click_n_plus_one_finds_the_state_of_click_n(counting: Counting) -> None
     assert counting.decoded == [1, 2, 3], "one step a click"
     assert counting.encoded == 1
     assert mask.state == (1, 2, 3)
+
+
+def test_threads_that_want_the_same_image_encode_it_once(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoding, release = counting.encode, threading.Event(), threading.Event()
+
+    def slow(pixels: NDArray[np.uint8]) -> Embedding:
+        encoding.set()
+        release.wait(10)
+        return encode(pixels)
+
+    monkeypatch.setattr(counting, "encode", slow)
+    made = decoder()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(made.embed, "counting", image())
+        assert encoding.wait(10)
+        second = threads.submit(made.decode, "counting", image(), Prompt(clicks=CLICKS[:1]))
+        time.sleep(0.05)
+        release.set()
+        assert first.result(10) is not None
+        assert second.result(10).score == 0.5
+    assert counting.encoded == 1
 
 
 def test_the_answer_does_not_depend_on_the_cache(counting: Counting) -> None:
