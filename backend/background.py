@@ -46,6 +46,10 @@ class Background:
                 return
             self._threads.add(thread)
 
+    def pause(self, seconds: float) -> bool:
+        """For steps that wait for something: sleep, and say whether the end has come."""
+        return self._stopping.wait(seconds)
+
     def cancel(self) -> None:
         """Begin no further step, and take what fails from now on for a sign of the end."""
         with self._lock:

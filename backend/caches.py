@@ -43,6 +43,12 @@ class ByteLRU(Generic[K, V]):
                 _, (_, freed) = self._entries.popitem(last=False)
                 self.nbytes -= freed
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self.nbytes = 0
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from backend.caches import ByteLRU
+from backend.caches import ByteLRU, SingleFlight
+from backend.engines.out_of_memory import with_room
 from backend.images import UprightImage
+from backend.precomputed import EmbeddingFiles
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
@@ -26,6 +28,7 @@ from model_zoo.weights import WeightSource, locate
 LOG = logging.getLogger(__name__)
 REPLAYED = 20
 """Clicks after which a chain of earlier masks begins anew: a lost cache costs so many decodings, and no minutes."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def _earlier(prompt: Prompt) -> Prompt | None:
 
 
 class Decoder:
-    """Segmenters of one device with their caches; its methods run on the engine's model thread."""
+    """Segmenters of one device with their caches; its methods run on the engine's model threads."""
 
     def __init__(
         self,
@@ -65,17 +68,21 @@ class Decoder:
         *,
         source: WeightSource | None = None,
         loaded: int = 2,
+        precomputed: EmbeddingFiles | None = None,
     ) -> None:
         """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
         come from labelling configs, which must not make this process read files. source: where networks find their
-        weights. loaded: segmenters kept at once; the one that was used longest ago goes."""
+        weights. loaded: segmenters kept at once; the one that was used longest ago goes. precomputed: where embeddings
+        may lie that need not be made."""
         self._trusted = trusted
         self._device = device
         self._source = source or WeightSource()
         self._loaded = loaded
+        self._precomputed = precomputed
         self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
         self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
         self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
+        self._encoding: SingleFlight[tuple[str, str], Embedding] = SingleFlight()
         self._building = threading.Lock()
         self._lock = threading.Lock()
 
@@ -128,6 +135,9 @@ class Decoder:
         What looks at earlier masks is run once more, from the mask of a small object: it may zoom in to that, as it
         does at second clicks, and look at a view of another size.
         """
+        self._with_room(name, lambda: self._warm_up(name))
+
+    def _warm_up(self, name: str) -> None:
         segmenter = self.segmenter(name)
         clicks = (Click(32, 32),)
         embedding = segmenter.encode(np.zeros((64, 64, 3), dtype=np.uint8))
@@ -137,20 +147,43 @@ class Decoder:
             small[24:40, 24:40] = True
             segmenter.decode(embedding, Prompt(clicks, mask=small))
 
+    def make_room(self, keep: str = "") -> None:
+        """Forget embeddings, states, and all segmenters but one; all of them come back when they are asked for."""
+        self._embeddings.clear()
+        self._states.clear()
+        with self._lock:
+            self._segmenters = OrderedDict(
+                (name, one) for name, one in self._segmenters.items() if name == keep
+            )
+
     def embed(self, name: str, image: UprightImage) -> Embedding:
-        """The image's embedding, from the cache where it is."""
-        return self._embedding(self.segmenter(name), image)
+        """The image's embedding, from the cache where it is. Raises ModelUnavailable where memory does not suffice."""
+        return self._with_room(name, lambda: self._embedding(self.segmenter(name), image))
+
+    def _with_room(self, name: str, call: Callable[[], T]) -> T:
+        return with_room(call, lambda: self.make_room(name), f"segmenter {public_name(name)!r}")
 
     def _embedding(self, segmenter: Segmenter, image: UprightImage) -> Embedding:
+        """Model threads that want the same one at the same time encode it once."""
         key = (image.digest, segmenter.fingerprint)
+
+        def encode() -> Embedding:
+            stored = self._precomputed.read(segmenter, image) if self._precomputed else None
+            made = stored or segmenter.encode(image.array)
+            self._embeddings.put(key, made, made.nbytes)
+            return made
+
         embedding = self._embeddings.get(key)
-        if embedding is None:
-            embedding = segmenter.encode(image.array)
-            self._embeddings.put(key, embedding, embedding.nbytes)
-        return embedding
+        return self._encoding.do(key, encode) if embedding is None else embedding
 
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
-        """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first."""
+        """The raw mask of a prompt; for segmenters that look at earlier masks, the clicks before it first.
+
+        Raises ModelUnavailable where the device's memory does not suffice.
+        """
+        return self._with_room(name, lambda: self._decode(name, image, prompt))
+
+    def _decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
         segmenter = self.segmenter(name)
         embedding = self._embedding(segmenter, image)
         if not segmenter.stateful:

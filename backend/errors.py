@@ -65,3 +65,9 @@ class ModelUnavailable(ClickPickError):
     """A model cannot be built here: unknown name, weights that are not at hand."""
 
     status = 503
+
+
+class TooLate(ClickPickError):
+    """Whoever asked has stopped waiting, so that there was no use in an answer."""
+
+    status = 503

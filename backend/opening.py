@@ -1,4 +1,4 @@
-"""Tasks that are opened: queries and pre-annotation at once, embeddings for the clicks to come in the background."""
+"""Tasks that are opened: queries and pre-annotation at once, while the clicks to come are prepared for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from backend.background import Background, Step
 from backend.caches import SingleFlight
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
+from backend.engines.model_queue import Urgency
+from backend.engines.out_of_memory import with_room
 from backend.errors import BadRequest, ClickPickError
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
@@ -19,6 +20,7 @@ from backend.learning.versions import Versions, version_name
 from backend.settings import Settings
 from backend.store import Store
 from backend.studio import TaskInfo
+from backend.warming import Warming
 from label_config import ImageSchema, ProjectSchema
 from model_zoo.errors import ModelZooError
 from model_zoo.registry import public_name
@@ -26,7 +28,6 @@ from model_zoo.registry import public_name
 LOG = logging.getLogger(__name__)
 BATCH_SECONDS = 80.0
 """Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
-WARM_UP_TASKS = 4
 EMPTY = "empty-"
 """Marks what was answered in place of queries that could not be had: no round takes it for a version's answer."""
 
@@ -40,7 +41,7 @@ class Opening:
         store: Store,
         engine: LocalEngine,
         decoder: Decoder,
-        background: Background,
+        warming: Warming,
         *,
         images: Callable[[], ImageFetcher],
         pusher: Callable[[], Pusher],
@@ -50,7 +51,7 @@ class Opening:
         self._store = store
         self._engine = engine
         self._decoder = decoder
-        self._background = background
+        self._warming = warming
         self._images = images
         self._pusher = pusher
         self._flights: SingleFlight[tuple[Any, ...], dict[str, Any]] = SingleFlight()
@@ -59,7 +60,7 @@ class Opening:
         self, project: int, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         """One prediction a task; an empty one where there is nothing to ask, or no time or no image to ask about."""
-        self._warm(schema, tasks[:WARM_UP_TASKS])
+        self._warming.opened(project, schema, tasks)
         target = schema.pixel_image
         if target is None:
             return [nothing(public_name(self._settings.segmenter)) for _ in tasks]
@@ -69,11 +70,16 @@ class Opening:
             if time.monotonic() > deadline:
                 answers.append(nothing(version_name(project, 0, EMPTY)))
                 continue
-            answers.append(self._open_task(project, schema, target, task))
+            answers.append(self._open_task(project, schema, target, task, deadline))
         return answers
 
     def _open_task(
-        self, project: int, schema: ProjectSchema, target: ImageSchema, task: Mapping[str, Any]
+        self,
+        project: int,
+        schema: ProjectSchema,
+        target: ImageSchema,
+        task: Mapping[str, Any],
+        deadline: float,
     ) -> dict[str, Any]:
         live = self._store.live_version(project)
         if live is not None and live.classes != target.classes:
@@ -90,32 +96,19 @@ class Opening:
             queue = Queue(project, schema, target, version, learner, answered)
             return self._pusher().proposal(queue, info) or nothing(version_name(project, 0, EMPTY))
 
+        def with_room_for_it() -> dict[str, Any]:
+            return with_room(propose, self._decoder.make_room, f"version {version}")
+
         key = (project, info.id, version, schema.digest)
         try:
             for _, url in image_urls(target, info.data):
                 self._images().get(url, info.id)  # here, so that no click waits for the network
-            return self._flights.do(key, lambda: self._engine.run(propose))
+            return self._flights.do(
+                key, lambda: self._engine.run(with_room_for_it, Urgency.OPENING, deadline)
+            )
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))
-
-    def _warm(self, schema: ProjectSchema, tasks: Sequence[Mapping[str, Any]]) -> None:
-        """Embed the images of tasks that have just been opened, so that their first click is a quick one."""
-        steps = [
-            self._embedding(url, task_info(task).id, image.segmenter or self._settings.segmenter)
-            for task in tasks
-            for image in schema.click_images
-            for _, url in image_urls(image, task.get("data") or {})[:1]
-        ]
-        if self._settings.token and steps:
-            self._background.start(steps)
-
-    def _embedding(self, url: str, task: int, segmenter: str) -> Step:
-        def embed() -> None:
-            image = self._images().get(url, task)
-            self._engine.run(lambda: self._decoder.embed(segmenter, image))
-
-        return Step(embed, f"task {task} was not warmed up")
 
 
 def task_info(task: Mapping[str, Any]) -> TaskInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from backend.caches import SingleFlight
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
+from backend.engines.model_queue import Urgency
 from backend.errors import BadRequest, ModelUnavailable
 from backend.images import ImageFetcher, UprightImage
 from backend.learning.labelled import image_urls
@@ -80,12 +82,13 @@ class Segmenting:
 
         A hint answers clicks only, and only where the image has a control for it.
         """
+        deadline = time.monotonic() + self._settings.answer_seconds
         target = schema.image(request.image)
         image = self._images.get(_url(target, task, request), task.get("id"))
         height, width = image.array.shape[:2]
         prompt = request.prompt(height, width)
         name = target.segmenter or self._settings.segmenter
-        answer = self._answer(name, image, prompt, hinted=_wants_hint(target, prompt))
+        answer = self._answer(name, image, prompt, deadline, hinted=_wants_hint(target, prompt))
         try:
             regions = _regions(
                 answer,
@@ -99,7 +102,9 @@ class Segmenting:
         prediction = {"result": regions, "score": round(answer.score, 4), "model_version": public_name(name)}
         return drop_invalid(prediction, schema)
 
-    def _answer(self, name: str, image: UprightImage, prompt: Prompt, *, hinted: bool) -> _Answer:
+    def _answer(
+        self, name: str, image: UprightImage, prompt: Prompt, deadline: float, *, hinted: bool
+    ) -> _Answer:
         """Equal requests under way share one computation."""
 
         def compute() -> _Answer:
@@ -113,7 +118,7 @@ class Segmenting:
         try:
             return self._flights.do(
                 (name, image.digest, prompt.key(), hinted),
-                lambda: self._checked(name, self._engine.run(compute)),
+                lambda: self._checked(name, self._engine.run(compute, Urgency.CLICK, deadline)),
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error

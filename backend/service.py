@@ -17,12 +17,14 @@ from backend.images import ImageFetcher
 from backend.learning.pushing import Pusher
 from backend.model_check import refuse_learners
 from backend.opening import Opening, nothing, task_info
+from backend.precomputed import EmbeddingFiles
 from backend.round_queue import ASKED_FOR
 from backend.segmenting import Segmenting
 from backend.services import open_images, open_studio
 from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from backend.studio import Studio
+from backend.warming import Warming
 from label_config import LabelConfigError, ProjectSchema, read_prompt, read_schema
 from model_zoo.weights import WeightSource
 
@@ -38,6 +40,7 @@ LABEL_EVENTS = frozenset(
         "TASKS_DELETED",
     }
 )
+SUBMISSIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED"})
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,26 @@ class Service:
             settings.segmenter,
             source=WeightSource(settings.weights_folder),
             loaded=settings.loaded_segmenters,
+            precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
         )
         self._building = threading.Lock()
         self._built: _Parts | None = None
         self._background = Background()
-        self._opening = Opening(
+        self._warming = Warming(
             settings,
             self.store,
             self.engine,
             self._decoder,
             self._background,
+            images=lambda: self._parts.images,
+            studio=lambda: self._parts.studio,
+        )
+        self._opening = Opening(
+            settings,
+            self.store,
+            self.engine,
+            self._decoder,
+            self._warming,
             images=lambda: self._parts.images,
             pusher=lambda: self._parts.pusher,
         )
@@ -157,12 +170,13 @@ class Service:
         schema = None if config is None else _schema(config)
         if schema is not None:
             self._pixel_project(project, schema)
-            if schema.pixel_image is None:
-                return
-        if action == "START_TRAINING":
-            self.start_round(project)
-        elif action in LABEL_EVENTS:
-            self.labels_changed(project, action.lower())
+        if schema is None or schema.pixel_image is not None:
+            if action == "START_TRAINING":
+                self.start_round(project)
+            elif action in LABEL_EVENTS:
+                self.labels_changed(project, action.lower())
+        if schema is not None and action in SUBMISSIONS:
+            self._warming.submitted(project, schema)
 
     # ------------------------------------------------------------------ the learning loop
     def labels_changed(self, project: int, reason: str) -> None:

@@ -51,7 +51,15 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = Field(SecretStr(""), description="header of Label Studio's webhooks")
     host: str = "127.0.0.1"
     port: int = Field(9090, ge=1, le=65535)
-    threads: int = Field(16, ge=1, le=256)
+    threads: int = Field(64, ge=1, le=256, description="requests at once; most of them wait for the model")
+    model_threads: int = Field(
+        0, ge=0, le=64, description="model calls at once; 0: 2 on a processor, 1 on a GPU"
+    )
+    answer_seconds: float = Field(
+        95.0,
+        gt=0,
+        description="a click that still waits for the model then is dropped: Label Studio gives up at 100",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
@@ -61,6 +69,7 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="`clickpick weights fetch` downloads nothing")
     polygon_over_pixels: int = Field(4_000_000, ge=0)
     embedding_cache_mb: int = Field(512, ge=1)
+    precomputed_mb: int = Field(4096, ge=1, description="of the disk, for what `clickpick precompute` keeps")
     quality_min_area: int = Field(16, ge=0, description="pixels of a mask below which it carries a warning")
     quality_max_share: float = Field(0.995, gt=0, le=1, description="of the image's area; 1: any")
     quality_max_parts: int = Field(10, ge=0, description="0: any number")
@@ -174,6 +183,11 @@ class Settings(BaseSettings):
     @property
     def candidates_folder(self) -> Path:
         return self.data / "candidates"
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """What `clickpick precompute` has encoded."""
+        return self.data / "embeddings"
 
     @property
     def features_folder(self) -> Path:

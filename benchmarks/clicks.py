@@ -22,11 +22,11 @@ from tests.fakes.label_studio import FakeLabelStudio
 HEIGHT, WIDTH = 960, 1280
 
 
-def click(row: float, col: float, positive: bool) -> dict[str, Any]:
-    value = {"x": col / WIDTH * 100, "y": row / HEIGHT * 100, "width": 0.2, "keypointlabels": ["object"]}
+def click(row: float, col: float, positive: bool, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
+    value = {"x": col / width * 100, "y": row / height * 100, "width": 0.2, "keypointlabels": ["object"]}
     return {
         "id": f"{row}-{col}", "type": "keypointlabels", "from_name": "click", "to_name": "image",
-        "original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0, "is_positive": positive,
+        "original_width": width, "original_height": height, "image_rotation": 0, "is_positive": positive,
         "value": value,
     }  # fmt: skip
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model_zoo.prompt import Prompt
 
@@ -44,6 +45,7 @@ class Segmenter(ABC):
     ``prompts`` are the kinds understood, of "click", "box" and "stroke"; others are ignored.
     ``stateful`` False: the answer depends on the prompt alone, ``state`` is ignored.
     ``order_free`` True: the order of clicks that lie well apart does not matter.
+    ``storable`` True: embeddings can be kept on the disk, see ``to_tensors``; for models whose encoder is slow.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Segmenter(ABC):
     prompts: ClassVar[frozenset[str]] = frozenset({"click"})
     stateful: ClassVar[bool] = False
     order_free: ClassVar[bool] = True
+    storable: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, image: NDArray[np.uint8]) -> Embedding:
@@ -63,3 +66,11 @@ class Segmenter(ABC):
     def decode_batch(self, items: Sequence[tuple[Embedding, Prompt, Any]]) -> list[Mask]:
         """One mask an item (embedding, prompt, state), as if each were decoded alone."""
         return [self.decode(embedding, prompt, state) for embedding, prompt, state in items]
+
+    def to_tensors(self, embedding: Embedding) -> dict[str, Tensor]:
+        """What ``from_tensors`` needs beside the image's size, float16 on the CPU. For storable segmenters only."""
+        raise NotImplementedError
+
+    def from_tensors(self, tensors: Mapping[str, Tensor], height: int, width: int) -> Embedding:
+        """The embedding again; decodes as the fresh one does, as far as float16 goes. BadInput for other tensors."""
+        raise NotImplementedError

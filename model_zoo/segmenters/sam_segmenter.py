@@ -10,6 +10,7 @@ sharpened at the resolution of the photograph: whether that helps can be measure
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from model_zoo.encoders import check_image
+from model_zoo.errors import BadInput
 from model_zoo.precision import quick_precision
 from model_zoo.prompt import Prompt
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
@@ -52,6 +54,7 @@ class SamSegmenter(Segmenter):
     prompts: ClassVar[frozenset[str]] = frozenset({"click", "box", "stroke"})
     stateful: ClassVar[bool] = True
     order_free: ClassVar[bool] = False
+    storable: ClassVar[bool] = True
 
     def __init__(
         self, name: str, network: SamNetwork, digest: str, device: str = "cpu", *, exact: bool = False
@@ -65,16 +68,31 @@ class SamSegmenter(Segmenter):
 
     def encode(self, image: NDArray[np.uint8]) -> Embedding:
         check_image(image)
-        height, width = image.shape[:2]
-        frame = frame_of(height, width, self._network.side, self._network.squashed)
+        frame = self._frame(*image.shape[:2])
         precision = nullcontext() if self._exact else quick_precision(self._device)
         with torch.inference_mode(), precision:
             maps = self._network.embed(frame.pixels(image).to(self._device))
             if not self._exact:
-                most = torch.finfo(torch.float16).max
-                maps = tuple(part.clamp(-most, most).half() for part in maps)
-        nbytes = sum(part.numel() * part.element_size() for part in maps)
-        return Embedding(height, width, nbytes, _Image(frame, maps))
+                maps = tuple(_half(part) for part in maps)
+        return _embedding(frame, maps)
+
+    def to_tensors(self, embedding: Embedding) -> dict[str, torch.Tensor]:
+        image: _Image = embedding.data
+        return {str(number): _half(part).cpu().contiguous() for number, part in enumerate(image.maps)}
+
+    def from_tensors(self, tensors: Mapping[str, torch.Tensor], height: int, width: int) -> Embedding:
+        names = [str(number) for number in range(len(tensors))]
+        if not tensors or set(names) != set(tensors):
+            raise BadInput(
+                f"the embedding has the tensors {', '.join(sorted(tensors)) or 'none'}; expected '0', '1' and so on; "
+                "encode the image again"
+            )
+        kind = torch.float32 if self._exact else torch.float16
+        maps = tuple(tensors[name].to(self._device, kind) for name in names)
+        return _embedding(self._frame(height, width), maps)
+
+    def _frame(self, height: int, width: int) -> Frame:
+        return frame_of(height, width, self._network.side, self._network.squashed)
 
     def decode(self, embedding: Embedding, prompt: Prompt, state: Any = None) -> Mask:
         image: _Image = embedding.data
@@ -91,6 +109,16 @@ class SamSegmenter(Segmenter):
             kept = masks[best].clamp(-LIMIT, LIMIT)
             score = float(quality[best].clamp(0.0, 1.0))
         return Mask(_array(logits), score, None, SamState(_array(kept)))
+
+
+def _embedding(frame: Frame, maps: Maps) -> Embedding:
+    nbytes = sum(part.numel() * part.element_size() for part in maps)
+    return Embedding(*frame.image, nbytes, _Image(frame, maps))
+
+
+def _half(values: torch.Tensor) -> torch.Tensor:
+    most = torch.finfo(torch.float16).max
+    return values.clamp(-most, most).half()
 
 
 def _array(values: torch.Tensor) -> Floats:

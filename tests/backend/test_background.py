@@ -39,7 +39,7 @@ def background() -> Iterator[Background]:
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
-    made = Service(settings.model_copy(update={"segmenter": "grabcut"}))
+    made = Service(settings.model_copy(update={"segmenter": "grabcut", "model_threads": 1}))
     yield made
     made.stop()
 
@@ -62,8 +62,8 @@ def test_stopping_while_images_wait_for_their_turn_ends_the_warming(
     assert busy.wait(10)
     submit = service.engine.submit
 
-    def noticed(function: Any) -> Any:
-        future = submit(function)
+    def noticed(*call: Any) -> Any:
+        future = submit(*call)
         waiting.set()
         return future
 
@@ -142,7 +142,7 @@ def test_a_model_call_that_was_called_off_is_a_server_that_ends(service: Service
     thread = threading.Thread(target=call)
     try:
         thread.start()
-        while service.engine._models._work_queue.qsize() == 0:
+        while not len(service.engine._models):
             time.sleep(0.01)
         service.engine.stop()
         thread.join(10)

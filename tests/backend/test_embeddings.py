@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,6 +87,29 @@ def test_a_lost_cache_costs_at_most_twenty_steps_whatever_the_number_of_clicks(c
         assert decoder().decode("counting", image(), Prompt(clicks=clicks[:count])).state == expected
         assert len(counting.decoded) <= 20
     assert expected == (41, 42, 43, 44, 45, 46, 47)
+
+
+def test_threads_that_want_the_same_image_encode_it_once(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoding, release = counting.encode, threading.Event(), threading.Event()
+
+    def slow(pixels: NDArray[np.uint8]) -> Embedding:
+        encoding.set()
+        release.wait(10)
+        return encode(pixels)
+
+    monkeypatch.setattr(counting, "encode", slow)
+    made = decoder()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(made.embed, "counting", image())
+        assert encoding.wait(10)
+        second = threads.submit(made.decode, "counting", image(), Prompt(clicks=CLICKS[:1]))
+        time.sleep(0.05)
+        release.set()
+        assert first.result(10) is not None
+        assert second.result(10).score == 0.5
+    assert counting.encoded == 1
 
 
 def test_the_answer_does_not_depend_on_the_cache(counting: Counting) -> None:

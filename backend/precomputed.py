@@ -1,0 +1,96 @@
+"""Embeddings on the disk, made before anybody clicks: a file an image and segmenter, within a quota of bytes.
+
+A file's name follows from the digests of the image and of the weights and preprocessing, so that a wrong one is never
+found. Files are written beside their places and renamed; one that cannot be read counts as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from backend.errors import ConfigProblem
+from backend.images import UprightImage
+from model_zoo.errors import BadInput
+from model_zoo.segmenters.base import Embedding, Segmenter
+
+LOG = logging.getLogger(__name__)
+SUFFIX = ".safetensors"
+SIZE = "size"
+MEGABYTE = 1 << 20
+
+
+class EmbeddingFiles:
+    """Files in ``folder``, which is made when the first one is written; together at most ``quota`` bytes."""
+
+    def __init__(self, folder: Path, quota: int) -> None:
+        self._folder = folder
+        self._quota = quota
+
+    def has(self, segmenter: Segmenter, image: UprightImage) -> bool:
+        return self._path(segmenter, image).is_file()
+
+    def read(self, segmenter: Segmenter, image: UprightImage) -> Embedding | None:
+        """The embedding, or None where there is none that can be used; it counts as used now."""
+        if not segmenter.storable:
+            return None
+        path = self._path(segmenter, image)
+        try:
+            tensors = load(path.read_bytes())
+            height, width = map(int, tensors.pop(SIZE).tolist())
+            if (height, width) != image.array.shape[:2]:
+                raise BadInput(f"it is of an image of {width}x{height}")
+            made = segmenter.from_tensors(tensors, height, width)
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, KeyError, ValueError, BadInput) as problem:
+            LOG.warning(
+                "the embedding %s cannot be used (%s); the image is encoded again", path.name, problem
+            )
+            return None
+        return made
+
+    def write(self, segmenter: Segmenter, image: UprightImage, embedding: Embedding, *, since: float) -> None:
+        """Keep an embedding; others make room, unused longest first, unless they were used at ``since`` or later.
+
+        since: seconds since the epoch. Raises ConfigProblem where the quota, and OSError where the disk, is full.
+        """
+        tensors = segmenter.to_tensors(embedding)
+        size = torch.tensor([embedding.height, embedding.width], dtype=torch.int64)
+        content = save({**tensors, SIZE: size})
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_room(len(content), since)
+        handle, draft = tempfile.mkstemp(dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(draft).replace(self._path(segmenter, image))
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+    def _make_room(self, wanted: int, since: float) -> None:
+        files = {path: path.stat() for path in self._folder.glob(f"*{SUFFIX}")}
+        used = sum(stat.st_size for stat in files.values())
+        for path, stat in sorted(files.items(), key=lambda entry: entry[1].st_mtime):
+            if used + wanted <= self._quota or stat.st_mtime >= since:
+                break
+            path.unlink(missing_ok=True)
+            used -= stat.st_size
+        if used + wanted > self._quota:
+            raise ConfigProblem(
+                f"the embeddings on the disk have {used // MEGABYTE} of {self._quota // MEGABYTE} MB, and the next one "
+                f"needs {max(1, wanted // MEGABYTE)} MB; raise CLICKPICK_PRECOMPUTED_MB, or click the images without"
+            )
+
+    def _path(self, segmenter: Segmenter, image: UprightImage) -> Path:
+        key = f"{segmenter.fingerprint}\0{image.digest}"
+        return self._folder / (hashlib.sha256(key.encode()).hexdigest()[:40] + SUFFIX)
