@@ -21,7 +21,7 @@ from backend.engines.model_queue import Urgency
 from backend.errors import BadRequest, ModelUnavailable
 from backend.images import ImageFetcher, UprightImage
 from backend.learning.labelled import image_urls
-from backend.learning.pushing import drop_invalid
+from backend.learning.proposals import drop_invalid
 from backend.settings import Settings
 from label_config import (
     ImageSchema,

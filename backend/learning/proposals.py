@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from backend.learning.budgets import MOST_QUERIES, share
 from backend.learning.frozen_features import FrozenFeatures
 from backend.learning.image_context import ImageContext
 from backend.learning.selection import RANDOM, Selection, get_initial, get_selection, task_uncertainty
-from label_config import ImageSchema, Query, mask_regions, query_regions
+from label_config import ImageSchema, ProjectSchema, Query, invalid_reason, mask_regions, query_regions
 from model_zoo.learners.base import LabelledImage, Learner
 
+LOG = logging.getLogger(__name__)
 WORKING_PIXELS = 2_000_000
 """Images are shrunk to this many pixels before a learner sees them: queries and borders stay within 2 px at 8 MP."""
 SPECK = 5
@@ -183,3 +185,15 @@ def _shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[n
 def _seed(version: str, page: Page) -> int:
     text = f"{version}/{page.task}/{page.item}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def drop_invalid(prediction: dict[str, Any], schema: ProjectSchema) -> dict[str, Any]:
+    """The prediction without regions that this labelling config cannot show; each is logged."""
+    kept: list[dict[str, Any]] = []
+    for region in prediction["result"]:
+        reason = invalid_reason(region, schema)
+        if reason is None:
+            kept.append(region)
+        else:
+            LOG.error("a region was left out of an answer: %s", reason)
+    return {**prediction, "result": kept}

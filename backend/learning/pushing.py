@@ -12,11 +12,11 @@ from backend.images import ImageFetcher
 from backend.learning.budgets import mean_uncertainty
 from backend.learning.delivery import Delivery
 from backend.learning.labelled import TaskImage, image_key, image_urls
-from backend.learning.proposals import Page, Recipe, propose
+from backend.learning.proposals import Page, Recipe, drop_invalid, propose
 from backend.learning.waiting import WaitingTasks
 from backend.settings import Settings
 from backend.studio import Studio, TaskInfo
-from label_config import ImageSchema, ProjectSchema, invalid_reason
+from label_config import ImageSchema, ProjectSchema
 from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
@@ -244,15 +244,3 @@ class Pusher:
                 start + size,
                 min(2 * size, max(self._settings.push_chunk, self._settings.first_push)),
             )
-
-
-def drop_invalid(prediction: dict[str, Any], schema: ProjectSchema) -> dict[str, Any]:
-    """The prediction without regions that this labelling config cannot show; each is logged."""
-    kept: list[dict[str, Any]] = []
-    for region in prediction["result"]:
-        reason = invalid_reason(region, schema)
-        if reason is None:
-            kept.append(region)
-        else:
-            LOG.error("a region was left out of an answer: %s", reason)
-    return {**prediction, "result": kept}
