@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fuzz.conftest import PATHS, SOAK, Target
 from tests.fuzz.near import as_json, near
 
-QUICK, ALL, WARM_UP = 1500, 9_000, 1_500
+QUICK, ALL, WARM_UP = 120, 9_000, 1_500
 GROWTH = 0.05
 
 
