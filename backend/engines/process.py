@@ -14,6 +14,8 @@ from backend.settings import Settings
 
 LOG = logging.getLogger(__name__)
 GRACE_SECONDS = 10.0
+CREDENTIALS = ("basic_auth_user", "basic_auth_pass", "webhook_secret")
+"""Of callers; a training process has none."""
 NICENESS = {INSTANT: 10, DEEP: 19}
 """Clicks come first: the web process gets ten times a round's share of a busy core, a round seven times the deep
 learner's."""
@@ -52,8 +54,17 @@ def close_input(process: subprocess.Popen[bytes]) -> None:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """The settings as the child reads them: flags of the command line must reach it too."""
+    others = settings.model_dump(
+        exclude={"label_studio_url", "label_studio_api_key", *CREDENTIALS}, exclude_none=True
+    )
     values = {
         f"CLICKPICK_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in settings.model_dump(exclude={"label_studio_url", "label_studio_api_key"}).items()
+        for name, value in others.items()
     }
-    return {**values, "LABEL_STUDIO_URL": settings.label_studio_url, "LABEL_STUDIO_API_KEY": settings.token}
+    nobody_calls = dict.fromkeys((f"CLICKPICK_{name.upper()}" for name in CREDENTIALS), "")
+    return {
+        **values,
+        **nobody_calls,
+        "LABEL_STUDIO_URL": settings.label_studio_url,
+        "LABEL_STUDIO_API_KEY": settings.token,
+    }

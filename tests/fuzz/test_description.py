@@ -54,3 +54,4 @@ def test_answers_are_as_described(target: Target, path: str, method: str, mode: 
         assert problems(answer.json(), schema) == []
 
     send()
+    assert target.slow == []
