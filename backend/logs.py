@@ -29,5 +29,5 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
-    for name in ("httpx", "httpcore"):
+    for name in ("httpx", "httpcore", "alembic.runtime.plugins"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -92,15 +92,11 @@ class Victim:
         }  # fmt: skip
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """This server's processes by kind: "training", the web "worker", and gunicorn's "master"."""
-        found: dict[str, list[psutil.Process]] = {"training": [], "worker": [], "master": []}
-        mine = [process for process in psutil.process_iter() if self._is_mine(process)]
-        pids = {process.pid for process in mine}
-        for process in mine:
+        """This server's processes by kind: "training", the web "worker", and "other", gunicorn's master among them."""
+        found: dict[str, list[psutil.Process]] = {"training": [], "worker": [], "other": []}
+        for process in filter(self._is_mine, psutil.process_iter()):
             with suppress(psutil.Error):
-                is_child = process.ppid() in pids
-                kind = "worker" if is_child else "master"
-                found["training" if TRAINING in process.cmdline() else kind].append(process)
+                found[_kind(process)].append(process)
         return found
 
     def _is_mine(self, process: psutil.Process) -> bool:
@@ -150,6 +146,14 @@ class Victim:
         assert waiting
         assert waiting <= {task for task, version in counts if version == live.name}
         assert [p.name for p in (self.data / "versions").rglob("*") if p.name.startswith(".")] == []
+
+
+def _kind(process: psutil.Process) -> str:
+    command, parent = process.cmdline(), process.parent()
+    if TRAINING in command:
+        return "training"
+    is_worker = "gunicorn" in command and parent is not None and parent.cmdline() == command
+    return "worker" if is_worker else "other"
 
 
 def _stored(store: Store, project: int) -> Labels:
