@@ -8,9 +8,9 @@ threads. Images (1280x960) come from a stand-in for Label Studio; the clicks are
 opened before, so that the first click on an image pays for encoding it. The example knows ViT-H only: here its
 "vit_h" is ViT-B. Its import of label_studio_converter is answered by the same code in label-studio-sdk.
 
-"together": so many annotators, an image each, all at once on a fresh server. "alone": the same clicks on a fresh
-server, one annotator after another; masks that differ from these were mixed with somebody else's. "return": click on
-image A, click on image B, and the time of a second click on A.
+"together": so many annotators, an image each, all at once on a fresh server. "alone": the same clicks of the first ones
+on a fresh server, one annotator after another; masks that differ from these were mixed with somebody else's. "return":
+click on image A, click on image B, and the time of a second click on A.
 """
 
 from __future__ import annotations
@@ -102,19 +102,14 @@ def measure(
     fresh: a context with the address of a server that has seen nothing but a click on an image of its own.
     """
     everybody = range(len(labelling.tasks) - 1)  # the last task is for warming up
+    with fresh() as server:
+        back = _returns(server, labelling, repeats)
+        alone = [labelling.work(server, one) for one in everybody[:alone_too]]
     with fresh() as server, ThreadPoolExecutor(len(everybody)) as people:
         started, used = time.perf_counter(), processor_seconds()
         together = list(people.map(lambda one: labelling.work(server, one), everybody))
         seconds, used = time.perf_counter() - started, processor_seconds() - used
     answers = sum(not one.startswith("error") for masks in together for one in masks)
-    with fresh() as server:
-        alone = [labelling.work(server, one) for one in everybody[:alone_too]]
-        back = []
-        for turn in range(repeats):
-            first, second = turn % len(everybody), (turn + 1) % len(everybody)
-            labelling.send(server, first, labelling.clicks[first][:1])
-            labelling.send(server, second, labelling.clicks[second][:1])
-            back.append(labelling.send(server, first, labelling.clicks[first][:2])[0])
     pairs = [
         (one, two)
         for here, there in zip(together, alone, strict=False)
@@ -138,6 +133,18 @@ def measure(
         "against the example", server=name, annotators=len(everybody), weights="sam-vit-b, random", **found
     )
     return found
+
+
+def _returns(server: str, labelling: Labelling, repeats: int) -> list[float]:
+    """Seconds of a second click on an image, after one on another image."""
+    first, second = (labelling.clicks[annotator] for annotator in (0, 1))
+    labelling.send(server, 0, first[:1])
+    seconds = []
+    for turn in range(repeats):
+        labelling.send(server, 1, second[: turn + 1])
+        seconds.append(labelling.send(server, 0, first[: turn + 2])[0])
+    report("return to an image", return_s=[round(one, 3) for one in seconds])
+    return seconds
 
 
 @contextmanager
