@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from backend.engines.limits import cap_memory, is_out_of_memory
+from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
 from backend.engines.local import share_cores
 from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
 from backend.images import ImageFetcher
@@ -42,6 +42,7 @@ LONGEST_PAUSE = 300.0
 PREPARE_SECONDS = 10.0
 """After the start; a server's first seconds belong to those who open it."""
 INTERNAL = "internal error; the log of the training process has the details"
+DISK_FULL = "the disk of the data folder is full; make room there, and the round goes on by itself"
 OUT_OF_MEMORY = (
     "training ran out of memory; raise CLICKPICK_TRAINING_MEMORY_MB, give the machine more, or choose a smaller "
     "learner"
@@ -131,19 +132,26 @@ class Worker:
         except StoreUnavailable:
             raise
         except StudioUnavailable as error:
-            pause = min(LONGEST_PAUSE, 2.0 ** min(claimed.attempts, 10))
-            rounds.retry(claimed.id, str(error), pause)
-            LOG.warning("project %d: %s; next try in %.0f s", claimed.project, error, pause)
+            self._put_off(claimed, str(error))
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))
             LOG.error("project %d, round %d failed: %s", claimed.project, claimed.id, error)
         except Exception as error:
-            rounds.finish(claimed.id, "failed", OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL)
-            LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
+            if is_disk_full(error):
+                self._put_off(claimed, DISK_FULL)
+            else:
+                rounds.finish(claimed.id, "failed", OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL)
+                LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
         except BaseException:
             rounds.retry(claimed.id, "interrupted", 0.0)
             raise
         self._claimed = None
+
+    def _put_off(self, claimed: Round, why: str) -> None:
+        """Try the round again, after pauses that grow."""
+        pause = min(LONGEST_PAUSE, 2.0 ** min(claimed.attempts, 10))
+        self._store.rounds.retry(claimed.id, why, pause)
+        LOG.warning("project %d: %s; next try in %.0f s", claimed.project, why, pause)
 
 
 class _Heartbeat:
