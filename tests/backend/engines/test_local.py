@@ -109,7 +109,9 @@ def test_stopping_leaves_no_process(engine: LocalEngine) -> None:
     assert engine.training_pid is None, "a stopped engine stays stopped"
 
 
-def test_model_calls_take_turns(engine: LocalEngine) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_model_calls_take_turns(settings: Settings, store: Store, threads: int) -> None:
+    engine = LocalEngine(settings.model_copy(update={"model_threads": threads}), store)
     running: list[int] = []
 
     def call() -> int:
@@ -119,7 +121,10 @@ def test_model_calls_take_turns(engine: LocalEngine) -> None:
         running.pop()
         return most
 
-    assert [future.result() for future in [engine.submit(call) for _ in range(5)]] == [1] * 5
+    try:
+        assert max(future.result() for future in [engine.submit(call) for _ in range(6)]) == threads
+    finally:
+        engine.stop()
 
 
 def test_without_a_token_no_process_is_started(
