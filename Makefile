@@ -11,6 +11,8 @@ STUDIO_VERSION := 1.23.2
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT := 300
+# Once here, instead of at the first start: until then each command takes seconds more.
+export UV_COMPILE_BYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
