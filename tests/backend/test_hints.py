@@ -57,7 +57,7 @@ class ModelThread:
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(1, "model")
 
-    def run(self, function: Callable[[], Any]) -> Any:
+    def run(self, function: Callable[[], Any], *_: object) -> Any:
         return self.pool.submit(function).result()
 
 
