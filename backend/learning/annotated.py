@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from backend.caches import ByteLRU
 from backend.studio import Studio
 
 OVERLAP = timedelta(seconds=10)
 """What was changed so shortly before the newest change known is read again: Label Studio may have stored it later."""
-KEPT_BYTES = 64 << 20
-"""Of a project, compressed; larger ones are read in full each time."""
+KEPT_BYTES = 256 << 20
+"""Of all projects, compressed; those read longest ago go, and a larger one is read in full each time."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Packed tasks by number, and the newest of their changes."""
+
+    tasks: dict[int, bytes]
+    newest: datetime
 
 
 class AnnotatedTasks:
@@ -25,29 +35,28 @@ class AnnotatedTasks:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._kept: dict[int, dict[int, bytes]] = {}
-        self._newest: dict[int, datetime] = {}
+        self._kept: ByteLRU[int, _Kept] = ByteLRU(KEPT_BYTES)
 
     def read(self, project: int) -> list[dict[str, Any]]:
         """All annotated tasks as ``Studio.annotated_tasks`` gives them, by id."""
-        kept = self._kept.pop(project, None)  # gone where Label Studio is
+        kept = self._kept.get(project)
         if kept is not None:
-            changed = self._studio.annotated_tasks(project, since=self._newest[project] - OVERLAP)
-            kept |= _packed(changed)
-            if len(kept) == self._studio.count_annotated(project):
-                self._keep(project, kept, changed)
-                return [json.loads(zlib.decompress(kept[task])) for task in sorted(kept)]
-        tasks = self._studio.annotated_tasks(project)
-        self._newest.pop(project, None)
-        self._keep(project, _packed(tasks), tasks)
-        return tasks
+            changed = self._studio.annotated_tasks(project, since=kept.newest - OVERLAP)
+            tasks = kept.tasks | _packed(changed)
+            if len(tasks) == self._studio.count_annotated(project):
+                self._keep(project, _Kept(tasks, max([kept.newest, *map(_changed, changed)])))
+                return [json.loads(zlib.decompress(tasks[task])) for task in sorted(tasks)]
+        found = self._studio.annotated_tasks(project)
+        if found:
+            self._keep(project, _Kept(_packed(found), max(map(_changed, found))))
+        return found
 
-    def _keep(self, project: int, kept: dict[int, bytes], changed: Sequence[dict[str, Any]]) -> None:
-        moments = [datetime.fromisoformat(task["updated_at"].replace("Z", "+00:00")) for task in changed]
-        if project in self._newest:
-            moments.append(self._newest[project])
-        if moments and sum(map(len, kept.values())) <= KEPT_BYTES:
-            self._kept[project], self._newest[project] = kept, max(moments)
+    def _keep(self, project: int, kept: _Kept) -> None:
+        self._kept.put(project, kept, sum(map(len, kept.tasks.values())))
+
+
+def _changed(task: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(task["updated_at"].replace("Z", "+00:00"))
 
 
 def _packed(tasks: Sequence[dict[str, Any]]) -> dict[int, bytes]:

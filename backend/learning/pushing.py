@@ -152,7 +152,7 @@ class Pusher:
     def _start(self, queue: Queue, waiting: WaitingTasks, delivery: Delivery, turn: _Turn) -> bool:
         """Push what Label Studio serves next, unless it has predictions of the version; whether it serves them now."""
         stored = self._studio.model_versions(queue.project)
-        waiting.follow(queue.version, anything=queue.version in stored)
+        waiting.follow(queue.version, stored.get(queue.version, 0))
         if queue.version in stored:
             if queue.served != queue.version:
                 delivery.switch_to(queue.version)

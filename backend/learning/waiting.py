@@ -33,10 +33,15 @@ class WaitingTasks:
         self._believed_until = 0.0
         self._task_number = -1
 
-    def follow(self, version: str, *, anything: bool) -> None:
-        """From now on it is about this version; ``anything``: whether Label Studio has predictions of it."""
-        if version != self._version or not anything:
+    def follow(self, version: str, stored: int) -> None:
+        """From now on it is about this version, of which Label Studio has so many predictions.
+
+        Where these are others than are known of, somebody else has pushed or deleted some, and the list is read anew.
+        """
+        if version != self._version or not stored:
             self._version, self._done = version, set()
+        if stored != len(self._done):
+            self._believed_until, self._pages = 0.0, None
 
     def is_known(self) -> bool:
         """Whether Label Studio's list has been read before."""

@@ -228,6 +228,22 @@ def test_predictions_that_somebody_has_deleted_are_pushed_again(
     assert sorted(pusher.tried) == sorted([*range(20), *range(20)])
 
 
+def test_what_another_process_has_pushed_is_not_pushed_again(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * 20)
+    one.round()
+    one.tried.clear()
+    other = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * 20)
+    other.shelf = one.shelf
+    other._studio = one.shelf  # type: ignore[assignment]
+    assert not one.round(superseded=True, version="v2").complete
+    assert other.round(version="v2").complete
+    assert one.round(version="v2").complete
+    assert sorted([*one.tried, *other.tried]) == list(range(20)), "each once"
+    assert other.tried
+
+
 def test_after_a_failure_what_label_studio_has_is_asked_for(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
