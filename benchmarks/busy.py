@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from backend.connect import connect
 from backend.demo.label_studio import LabelStudioServer
 from backend.store import Store
 from benchmarks.clicks import HEIGHT, WIDTH, click
-from benchmarks.common import ROOT, clickpick, photographs, report, spread
+from benchmarks.common import ROOT, Aside, clickpick, photographs, report, spread
 from benchmarks.rounds import Project, wait_until
 from label_config import render
 
@@ -38,10 +37,11 @@ PAUSE = 0.2
 """Seconds between clicks: quicker than people."""
 
 
-class Clicker:
+class Clicker(Aside):
     """An annotator who clicks without end on warm images, at ClickPick itself and through Label Studio in turns."""
 
     def __init__(self, server: str, studio: str, project: Project, counts: Callable[[], bool]) -> None:
+        super().__init__()
         self.direct: list[float] = []
         self.through: list[float] = []
         self._counts = counts
@@ -50,16 +50,6 @@ class Clicker:
         backend = project.studio.backends(project.id)[0].id
         self._predict = f"{server}/predict"
         self._interactive = f"{studio}/api/ml/{backend}/interactive-annotating"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Clicker:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         for turn, (task, clicks) in enumerate(self._prompts()):

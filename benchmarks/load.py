@@ -28,7 +28,7 @@ from backend.connect import connect
 from backend.demo.label_studio import LabelStudioServer
 from backend.store import Store
 from benchmarks.annotators import Annotators, Request, Tasks
-from benchmarks.common import ROOT, clickpick, jpeg, photographs, report, spread
+from benchmarks.common import ROOT, Aside, clickpick, jpeg, photographs, report, spread
 from benchmarks.rounds import CLASSES, Project
 from label_config import render
 from tests.fakes.label_studio import FakeLabelStudio
@@ -46,21 +46,12 @@ class Place:
     busy: Callable[[], bool]
 
 
-class Memory:
+class Memory(Aside):
     """Resident memory of this process's servers, every second: seconds, serving and training bytes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.samples: list[tuple[float, float, float]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         started = time.perf_counter()
