@@ -6,10 +6,12 @@ found. Files are written beside their places and renamed; one that cannot be rea
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -24,6 +26,9 @@ from model_zoo.segmenters.base import Embedding, Segmenter
 LOG = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 SIZE = "size"
+DRAFT = ".draft-"
+STALE_SECONDS = 3600.0
+"""A draft that nobody has written to for so long belongs to a process that died."""
 MEGABYTE = 1 << 20
 
 
@@ -68,7 +73,7 @@ class EmbeddingFiles:
         content = save({**tensors, SIZE: size})
         self._folder.mkdir(parents=True, exist_ok=True)
         self._make_room(len(content), since)
-        handle, draft = tempfile.mkstemp(dir=self._folder)
+        handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -78,6 +83,10 @@ class EmbeddingFiles:
             raise
 
     def _make_room(self, wanted: int, since: float) -> None:
+        for draft in self._folder.glob(f"{DRAFT}*"):
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                if draft.stat().st_mtime < time.time() - STALE_SECONDS:
+                    draft.unlink()
         files = {path: path.stat() for path in self._folder.glob(f"*{SUFFIX}")}
         used = sum(stat.st_size for stat in files.values())
         for path, stat in sorted(files.items(), key=lambda entry: entry[1].st_mtime):

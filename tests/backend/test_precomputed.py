@@ -124,3 +124,13 @@ def test_the_server_reads_before_it_encodes(tmp_path: Path, monkeypatch: pytest.
     assert slow.encoded == 0
     decoder.embed("slow", image(6))
     assert slow.encoded == 1
+
+
+def test_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    old, new = tmp_path / ".draft-old", tmp_path / ".draft-new"
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    put(files(tmp_path), Slow(), 1)
+    assert not old.exists()
+    assert new.exists()
