@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,16 +15,19 @@ from backend.studio import Studio
 
 OVERLAP = timedelta(seconds=10)
 """What was changed so shortly before the newest change known is read again: Label Studio may have stored it later."""
+WHOLE_SECONDS = 600.0
+"""All is read again after so long: whatever no rule foresees, such as a clock that was set back, is known then."""
 KEPT_BYTES = 256 << 20
 """Of all projects, compressed; those read longest ago go, and a larger one is read in full each time."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Packed tasks by number, and the newest of their changes."""
+    """Packed tasks by number, the newest of their changes, and until when they need not be read again."""
 
     tasks: dict[int, bytes]
     newest: datetime
+    until: float
 
 
 class AnnotatedTasks:
@@ -40,15 +44,18 @@ class AnnotatedTasks:
     def read(self, project: int) -> list[dict[str, Any]]:
         """All annotated tasks as ``Studio.annotated_tasks`` gives them, by id."""
         kept = self._kept.get(project)
-        if kept is not None:
+        if kept is not None and time.monotonic() < kept.until:
             changed = self._studio.annotated_tasks(project, since=kept.newest - OVERLAP)
             tasks = kept.tasks | _packed(changed)
             if len(tasks) == self._studio.count_annotated(project):
-                self._keep(project, _Kept(tasks, max([kept.newest, *map(_changed, changed)])))
+                self._keep(
+                    project, replace(kept, tasks=tasks, newest=max([kept.newest, *map(_changed, changed)]))
+                )
                 return [json.loads(zlib.decompress(tasks[task])) for task in sorted(tasks)]
         found = self._studio.annotated_tasks(project)
         if found:
-            self._keep(project, _Kept(_packed(found), max(map(_changed, found))))
+            newest, until = max(map(_changed, found)), time.monotonic() + WHOLE_SECONDS
+            self._keep(project, _Kept(_packed(found), newest, until))
         return found
 
     def _keep(self, project: int, kept: _Kept) -> None:

@@ -114,6 +114,18 @@ def test_what_is_too_much_to_keep_is_read_each_time(
     assert sent == [6, 6]
 
 
+def test_all_is_read_again_after_a_while(
+    fake: FakeLabelStudio, studio: Studio, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AnnotatedTasks(studio)
+    reader.read(project)
+    (first, *_) = fake.annotations.values()
+    first["result"] = answers(9)  # and its time is as before
+    assert reader.read(project) != studio.annotated_tasks(project)
+    monkeypatch.setattr(annotated.time, "monotonic", lambda: 1e12)
+    assert reader.read(project) == studio.annotated_tasks(project)
+
+
 def test_a_project_without_annotations_has_none(studio: Studio, pixel_project: tuple[int, list[int]]) -> None:
     reader = AnnotatedTasks(studio)
     assert reader.read(pixel_project[0]) == reader.read(pixel_project[0]) == []
