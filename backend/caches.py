@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+Parts = Sequence[tuple[object, int]]
 
 
 class ByteLRU(Generic[K, V]):
@@ -18,7 +19,8 @@ class ByteLRU(Generic[K, V]):
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.nbytes = 0
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, int, Parts]] = OrderedDict()
+        self._holders: Counter[int] = Counter()  # of each part, by its identity
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
@@ -29,24 +31,38 @@ class ByteLRU(Generic[K, V]):
             self._entries.move_to_end(key)
             return entry[0]
 
-    def put(self, key: K, value: V, nbytes: int) -> None:
-        """Keep ``value``; one that is larger than the whole cache is not kept."""
+    def put(self, key: K, value: V, nbytes: int, parts: Parts = ()) -> None:
+        """Keep ``value``; one that is larger than the whole cache is not kept.
+
+        parts: what ``value`` holds together with other entries, and its bytes, which count once and not in ``nbytes``.
+        """
         with self._lock:
-            previous = self._entries.pop(key, None)
-            if previous is not None:
-                self.nbytes -= previous[1]
-            if nbytes > self.capacity:
+            if key in self._entries:
+                self._forget(key)
+            if nbytes + sum(size for _, size in parts) > self.capacity:
                 return
-            self._entries[key] = (value, nbytes)
+            self._entries[key] = (value, nbytes, parts)
             self.nbytes += nbytes
+            for part, size in parts:
+                self._holders[id(part)] += 1
+                self.nbytes += size if self._holders[id(part)] == 1 else 0
             while self.nbytes > self.capacity:
-                _, (_, freed) = self._entries.popitem(last=False)
-                self.nbytes -= freed
+                self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: K) -> None:
+        _, nbytes, parts = self._entries.pop(key)
+        self.nbytes -= nbytes
+        for part, size in parts:
+            self._holders[id(part)] -= 1
+            if not self._holders[id(part)]:
+                del self._holders[id(part)]
+                self.nbytes -= size
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._holders.clear()
             self.nbytes = 0
 
     def __len__(self) -> int:

@@ -71,7 +71,8 @@ class Decoder:
         precomputed: EmbeddingFiles | None = None,
     ) -> None:
         """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
-        come from labelling configs, which must not make this process read files. source: where networks find their
+        come from labelling configs, which must not make this process read files. cache_bytes: for embeddings and
+        states together: a few people keep more images, many the states of all. source: where networks find their
         weights. loaded: segmenters kept at once; the one that was used longest ago goes. precomputed: where embeddings
         may lie that need not be made."""
         self._trusted = trusted
@@ -80,8 +81,7 @@ class Decoder:
         self._loaded = loaded
         self._precomputed = precomputed
         self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
-        self._embeddings: ByteLRU[tuple[str, str], Embedding] = ByteLRU(cache_bytes)
-        self._states: ByteLRU[tuple[str, str, str], Any] = ByteLRU(max(1, cache_bytes // 4))
+        self._cache: ByteLRU[tuple[str, ...], Any] = ByteLRU(cache_bytes)
         self._encoding: SingleFlight[tuple[str, str], Embedding] = SingleFlight()
         self._building = threading.Lock()
         self._lock = threading.Lock()
@@ -149,8 +149,7 @@ class Decoder:
 
     def make_room(self, keep: str = "") -> None:
         """Forget embeddings, states, and all segmenters but one; all of them come back when they are asked for."""
-        self._embeddings.clear()
-        self._states.clear()
+        self._cache.clear()
         with self._lock:
             self._segmenters = OrderedDict(
                 (name, one) for name, one in self._segmenters.items() if name == keep
@@ -170,10 +169,10 @@ class Decoder:
         def encode() -> Embedding:
             stored = self._precomputed.read(segmenter, image) if self._precomputed else None
             made = stored or segmenter.encode(image.array)
-            self._embeddings.put(key, made, made.nbytes)
+            self._cache.put(key, made, made.nbytes)
             return made
 
-        embedding = self._embeddings.get(key)
+        embedding: Embedding | None = self._cache.get(key)
         return self._encoding.do(key, encode) if embedding is None else embedding
 
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
@@ -191,7 +190,7 @@ class Decoder:
         missing = [prompt]
         state: Any = None
         while (earlier := _earlier(missing[0])) is not None:
-            state = self._states.get((image.digest, segmenter.fingerprint, earlier.key()))
+            state = self._cache.get((image.digest, segmenter.fingerprint, earlier.key()))
             if state is not None:
                 break
             missing.insert(0, earlier)
@@ -200,5 +199,6 @@ class Decoder:
             state = mask.state
             if state is not None:
                 key = (image.digest, segmenter.fingerprint, step.key())
-                self._states.put(key, state, getattr(state, "nbytes", mask.logits.nbytes))
+                size = getattr(state, "nbytes", mask.logits.nbytes)
+                self._cache.put(key, state, size, getattr(state, "parts", ()))
         return mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -65,13 +66,15 @@ class Opening:
         if target is None:
             return [nothing(public_name(self._settings.segmenter)) for _ in tasks]
         deadline = time.monotonic() + BATCH_SECONDS
-        answers = []
-        for task in tasks:
-            if time.monotonic() > deadline:
-                answers.append(nothing(version_name(project, 0, EMPTY)))
+        answers: dict[str, dict[str, Any]] = {}
+        keys = [json.dumps(task, sort_keys=True) for task in tasks]
+        for key, task in zip(keys, tasks, strict=True):
+            if key in answers:  # repeated; once is enough
                 continue
-            answers.append(self._open_task(project, schema, target, task, deadline))
-        return answers
+            late = time.monotonic() > deadline
+            empty = nothing(version_name(project, 0, EMPTY))
+            answers[key] = empty if late else self._open_task(project, schema, target, task, deadline)
+        return [answers[key] for key in keys]
 
     def _open_task(
         self,

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     weights: Path | None = Field(None, description="folder of fetched and imported weights")
     offline: bool = Field(False, description="`clickpick weights fetch` downloads nothing")
     polygon_over_pixels: int = Field(4_000_000, ge=0)
-    embedding_cache_mb: int = Field(512, ge=1)
+    embedding_cache_mb: int = Field(768, ge=1)
     precomputed_mb: int = Field(4096, ge=1, description="of the disk, for what `clickpick precompute` keeps")
     quality_min_area: int = Field(16, ge=0, description="pixels of a mask below which it carries a warning")
     quality_max_share: float = Field(0.995, gt=0, le=1, description="of the image's area; 1: any")

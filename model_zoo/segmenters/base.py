@@ -29,7 +29,8 @@ class Mask:
     """Answer to one prompt at image resolution.
 
     logits: (H, W) float32, finite, object where above 0. score: confidence in [0, 1]. uncertainty: (H, W)
-    float32 in [0, 1] or None. state: what a stateful segmenter wants back with the next click.
+    float32 in [0, 1] or None. state: what a stateful segmenter wants back with the next click; for caches it may have
+    ``nbytes``, its own size, and ``parts``, pairs of what it holds together with other states and the size of that.
     """
 
     logits: NDArray[np.float32]

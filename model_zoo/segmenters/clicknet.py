@@ -65,7 +65,8 @@ class _Image:
 class ClickNetState:
     """The answer to the last click: probability (h, w) of the view, and the view to keep while it fits.
 
-    ``shared``: the view is the image's, which its embedding holds and accounts for.
+    ``shared``: the view is the image's, which its embedding holds and accounts for. Another view may be held by the
+    answers to later clicks, too.
     """
 
     view: View
@@ -74,7 +75,11 @@ class ClickNetState:
 
     @property
     def nbytes(self) -> int:
-        return self.probability.nbytes + (0 if self.shared else self.view.nbytes)
+        return self.probability.nbytes
+
+    @property
+    def parts(self) -> tuple[tuple[object, int], ...]:
+        return () if self.shared else ((self.view, self.view.nbytes),)
 
 
 class ClickNetSegmenter(Segmenter):

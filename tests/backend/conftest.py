@@ -15,7 +15,6 @@ from pydantic import SecretStr
 from backend.settings import Settings
 from label_config import render
 from tests.fakes.label_studio import FakeLabelStudio
-from tests.fakes.postgres import PostgresServer, binaries
 
 CLASSES = ("sky", "grass")
 HEIGHT, WIDTH = 48, 64
@@ -102,23 +101,6 @@ def pixel_project(fake: FakeLabelStudio) -> tuple[int, list[int]]:
     project = fake.add_project(render("pixel", CLASSES))
     tasks = [fake.upload(project, f"photo-{n}.jpg", jpeg(n)) for n in range(6)]
     return project, tasks
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One server for all tests; those that stop it must start it again."""
-    programs = binaries()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)")
-    with PostgresServer(programs) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    url = postgres.new_database()
-    yield url
-    postgres.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])

@@ -41,6 +41,27 @@ def test_an_entry_larger_than_the_cache_is_not_kept_and_evicts_nothing_else() ->
     assert cache.get("small") == 1
 
 
+def test_what_entries_share_counts_once_and_until_the_last_of_them_goes() -> None:
+    cache: ByteLRU[str, int] = ByteLRU(20)
+    shared, other = object(), object()
+    cache.put("a", 1, 1, [(shared, 10)])
+    cache.put("b", 2, 1, [(shared, 10)])
+    assert cache.nbytes == 12
+    cache.put("b", 2, 2, [(shared, 10)])
+    assert cache.nbytes == 13, "put again"
+    cache.put("c", 3, 7)
+    assert cache.nbytes == 20
+    cache.put("d", 4, 1)
+    assert (cache.get("a"), cache.nbytes) == (None, 20), "the shared part is still held by b"
+    cache.put("e", 5, 1, [(other, 9)])
+    assert (cache.get("b"), cache.nbytes) == (None, 18), "and now by nobody"
+    cache.put("f", 6, 10, [(other, 11)])
+    assert cache.get("f") is None, "larger than the cache"
+    cache.clear()
+    cache.put("g", 7, 0, [(other, 9)])
+    assert cache.nbytes == 9
+
+
 def test_concurrent_equal_calls_run_once() -> None:
     flights: SingleFlight[str, int] = SingleFlight()
     calls: list[int] = []

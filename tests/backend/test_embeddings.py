@@ -136,7 +136,7 @@ def test_bytes_are_capped(counting: Counting) -> None:
     made = decoder(cache_bytes=400)
     for value in range(5):
         made.embed("counting", image(value))
-    assert made._embeddings.nbytes <= 400
+    assert made._cache.nbytes <= 400
     made.embed("counting", image(4))
     assert counting.encoded == 5, "the last one is kept"
     made.embed("counting", image(0))

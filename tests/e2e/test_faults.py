@@ -1,6 +1,7 @@
 """Everything dies at random moments, and nothing is lost, doubled or left behind.
 
 A few deaths in ``make test``; CLICKPICK_SOAK=1 (``make soak``) has 200 of them, and Label Studio away for five minutes.
+A full disk: tests/backend/engines/test_disk_full.py. A damaged version: tests/backend/learning/test_rounds.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,19 @@ from label_config.templates import render
 from tests.e2e.conftest import SCREENSHOTS, Project
 from tests.e2e.scenes import LAND, Scene, jpeg, land_scene
 from tests.e2e.studio_api import Api
+from tests.fakes.postgres import PostgresServer
 
 SOAK = os.environ.get("CLICKPICK_SOAK") == "1"
 KILLS = 200 if SOAK else 6
 TASKS = 40 if SOAK else 8
+RESTARTS = 20 if SOAK else 2
 AWAY_SECONDS = 300.0 if SOAK else 5.0
 SEED = 20240501
 PIXELS = 4
 PATIENCE = 300.0
 TRAINING = "backend.engines.worker"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4 * 3600 if SOAK else 900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(4 * 3600 if SOAK else 900)]
 Labels = dict[tuple[int, int, int], str]
 """(task, row, column) -> class."""
 
@@ -47,9 +50,10 @@ Labels = dict[tuple[int, int, int], str]
 class Victim:
     """A ClickPick server of its own, whose processes may be killed, and what was answered in its project."""
 
-    def __init__(self, server: ClickPickServer, data: Path, api: Api) -> None:
+    def __init__(self, server: ClickPickServer, data: Path, api: Api, database_url: str = "") -> None:
         self.server = server
         self.data = data
+        self.database_url = database_url or f"sqlite:///{data / 'clickpick.db'}"
         self.project = Project(0, ())
         self.expected: Labels = {}
         self._api = api
@@ -119,7 +123,7 @@ class Victim:
         """Until nothing is queued or running, twice in a row."""
         deadline, quiet = time.monotonic() + within, 0
         while quiet < 4:
-            with closing(Store(f"sqlite:///{self.data / 'clickpick.db'}")) as store:
+            with closing(Store(self.database_url)) as store:
                 quiet = 0 if store.rounds.has_work() or not self._knows_all(store) else quiet + 1
                 assert time.monotonic() < deadline, store.rounds.history(self.project.id)[:5]
             time.sleep(0.5)
@@ -130,7 +134,7 @@ class Victim:
     def audit(self, studio: Studio) -> None:
         """Every label is stored, no prediction is there twice, one version is live and complete, no job is left."""
         number = self.project.id
-        with closing(Store(f"sqlite:///{self.data / 'clickpick.db'}")) as store:
+        with closing(Store(self.database_url)) as store:
             assert _stored(store, number) == self.expected
             live = store.live_version(number)
             assert live is not None
@@ -160,16 +164,19 @@ def _stored(store: Store, project: int) -> Labels:
     return {(label.task, label.row, label.col): label.label for label in store.labels(project)}
 
 
-@pytest.fixture
-def victim(studio_server: LabelStudioServer, api: Api, studio: Studio, tmp_path: Path) -> Iterator[Victim]:
+@contextmanager
+def running(
+    studio_server: LabelStudioServer, api: Api, studio: Studio, data: Path, database_url: str = ""
+) -> Iterator[Victim]:
     server = ClickPickServer(
-        tmp_path,
+        data,
         studio_url=studio_server.url,
         token=studio_server.token(),
         port=8141,
         log=SCREENSHOTS / "clickpick-faults.log",
+        settings={"CLICKPICK_DATABASE_URL": database_url},
     )
-    found = Victim(server, tmp_path, api)
+    found = Victim(server, data, api, database_url)
     try:
         server.start()
         found.fill(studio)
@@ -180,6 +187,12 @@ def victim(studio_server: LabelStudioServer, api: Api, studio: Studio, tmp_path:
     while left := [*chain.from_iterable(found.processes().values())]:
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.2)
+
+
+@pytest.fixture
+def victim(studio_server: LabelStudioServer, api: Api, studio: Studio, tmp_path: Path) -> Iterator[Victim]:
+    with running(studio_server, api, studio, tmp_path) as found:
+        yield found
 
 
 def test_processes_killed_at_any_moment_lose_and_double_nothing(victim: Victim, studio: Studio) -> None:
@@ -208,6 +221,27 @@ def test_label_studio_away_is_waited_for(
     assert studio_server.port == port
     victim.settle(PATIENCE + AWAY_SECONDS)
     victim.audit(studio)
+
+
+def test_postgresql_restarted_while_rounds_run_loses_and_doubles_nothing(
+    studio_server: LabelStudioServer,
+    api: Api,
+    studio: Studio,
+    tmp_path: Path,
+    postgres: PostgresServer,
+    postgres_url: str,
+) -> None:
+    chance = random.Random(SEED)
+    with running(studio_server, api, studio, tmp_path, postgres_url) as victim:
+        for turn in range(RESTARTS):
+            victim.answer(turn)
+            time.sleep(chance.uniform(0, 8))
+            postgres.stop(chance.choice((signal.SIGINT, signal.SIGQUIT)))
+            time.sleep(chance.uniform(0, 3))
+            postgres.start()
+        victim.answer(RESTARTS)
+        victim.settle()
+        victim.audit(studio)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

@@ -72,8 +72,7 @@ def _change(draw: st.DrawFn, body: Any) -> Any:
     if kind == "lose":
         del holder[last]
     elif kind == "double" and isinstance(holder, list):
-        # Of tasks a few: a batch takes its time for each, which Label Studio grants it.
-        holder.extend([value] * draw(st.integers(1, 4 if path == ["tasks"] else 300)))
+        holder.extend([value] * draw(st.integers(1, 300)))
     elif kind == "swap":
         other = draw(st.sampled_from(places))
         holder[last] = copy.deepcopy(_at(body, other))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from backend.learning.pushing import Pusher, Queue
+from backend.studio import TaskInfo
 from tests.backend.app.bodies import body_of
 from tests.fakes.label_studio import FakeLabelStudio
 
@@ -34,6 +37,30 @@ def test_one_unreadable_image_leaves_the_other_tasks_of_a_batch_alone(
     first, second = client.post("/predict", json=body_of(fake, project, tasks[:2], config)).json["results"]
     assert first["result"] == []
     assert len(second["result"]) == 10
+
+
+def test_a_task_repeated_in_a_batch_is_worked_on_once(
+    client: FlaskClient,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project, tasks = pixel_project
+    config = fake.projects[project]["label_config"]
+    asked: list[int] = []
+    proposal = Pusher.proposal
+
+    def counted(self: Pusher, queue: Queue, task: TaskInfo) -> dict[str, Any] | None:
+        asked.append(task.id)
+        return proposal(self, queue, task)
+
+    monkeypatch.setattr(Pusher, "proposal", counted)
+    body = body_of(fake, project, [tasks[0], tasks[1], tasks[0], tasks[0]], config)
+    changed = {**body["tasks"][0], "data": body["tasks"][1]["data"]}
+    results = client.post("/predict", json={**body, "tasks": [*body["tasks"], changed]}).json["results"]
+    assert asked == [tasks[0], tasks[1], tasks[0]], "one of them has another image"
+    assert results[0] == results[2] == results[3]
+    assert results[1]["result"] != results[0]["result"]
 
 
 def test_opening_a_click_task_answers_nothing_and_quickly(

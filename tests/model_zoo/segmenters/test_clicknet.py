@@ -231,18 +231,21 @@ def test_the_surest_of_logits_overflow_nothing() -> None:
     assert (answer.state.probability.min(), answer.state.probability.max()) == (0.0, 1.0)
 
 
-def test_a_state_accounts_for_a_view_of_its_own_only(square: Square) -> None:
+def test_a_state_accounts_for_the_image_s_view_never_and_for_others_as_shared(square: Square) -> None:
     model = segmenter(square)
     embedding = model.encode(IMAGE)
     clicks = (Click(60.5, 40.5), Click(62.5, 44.5))
     first = model.decode(embedding, Prompt(clicks[:1])).state
     assert first.view is embedding.data.view
-    assert first.nbytes == first.probability.nbytes
+    assert (first.nbytes, first.parts) == (first.probability.nbytes, ())
     assert embedding.nbytes == IMAGE.nbytes + first.view.nbytes
     second = model.decode(embedding, Prompt(clicks), first).state
     assert second.view is not embedding.data.view
-    assert second.nbytes == second.probability.nbytes + second.view.nbytes
+    assert second.nbytes == second.probability.nbytes
+    assert second.parts == ((second.view, second.view.nbytes),)
     assert second.view.nbytes > 0
+    third = model.decode(embedding, Prompt((*clicks, Click(61.5, 42.5))), second).state
+    assert third.view is second.view, "so that it counts once"
 
 
 @pytest.mark.parametrize(
