@@ -65,16 +65,18 @@ def serve(
     os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
     os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"{settings.host}:{settings.port}"]
-    command += [
-        "--workers",
-        "1",
-        "--worker-class",
-        "backend.slow_clients.Worker",
-        "--threads",
-        str(settings.threads),
-    ]
-    command += ["--timeout", "120", "--graceful-timeout", "10", "--name", "clickpick", "--no-control-socket"]
+    options = {
+        "bind": f"{settings.host}:{settings.port}",
+        "workers": "1",
+        "worker-class": "backend.slow_clients.Worker",
+        "threads": str(settings.threads),
+        "timeout": "120",
+        "graceful-timeout": "10",
+        "keep-alive": "75",  # longer than people think between clicks: who sends while it is closed gets no answer
+        "name": "clickpick",
+    }
+    command = [sys.executable, "-m", "gunicorn", "--no-control-socket"]
+    command += [word for name, value in options.items() for word in (f"--{name}", value)]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -59,6 +60,16 @@ class TestServer:
         assert " 413 " in answer.splitlines()[0]
         assert f"larger than {LIMIT} bytes" in answer
         assert time.monotonic() - started < SECONDS
+
+    def test_a_connection_outlives_the_time_to_think(self, server: ClickPickServer) -> None:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as kept:
+            kept.request("GET", "/health")
+            assert kept.getresponse().read()
+            at_first = kept.sock
+            time.sleep(2.5 * SECONDS)
+            kept.request("GET", "/health")
+            assert kept.getresponse().status == 200
+            assert kept.sock is at_first
 
     def test_chunks_without_end(self, server: ClickPickServer) -> None:
         def chunks() -> Iterator[bytes]:
