@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Literal
@@ -50,12 +51,12 @@ def check_mask(mask: Bool, limits: QualityLimits) -> tuple[QualityWarning, ...]:
     if not height:
         return ()
     touched, covered = _reduced(mask[top : top + height, left : left + width])
-    parts, largest = _parts(touched)
+    outlines = _outlines(touched)
     found = (
         _check_area(mask, limits),
-        _check_parts(parts, limits),
+        _check_parts(len(outlines), limits),
         _check_holes(_holes(covered), limits),
-        _check_compactness(_compactness(largest), limits),
+        _check_compactness(_compactness(outlines), limits),
     )
     return tuple(warning for warning in found if warning is not None)
 
@@ -120,19 +121,11 @@ def _reduced(mask: Bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return (shares > 0).view(np.uint8), (shares >= 127).view(np.uint8)
 
 
-def _parts(mask: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
-    """Number of the 8-connected parts, and the largest one as (h, w) of 0 and 1.
-
-    Outlines tell in a tenth of the time whether there is more than one part, which is rare.
-    """
-    _, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if (
-        np.count_nonzero(np.asarray(hierarchy)[0, :, 3] < 0) == 1
-    ):  # outlines of parts have no parent, holes have one
-        return 1, mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    sizes = stats[1:, cv2.CC_STAT_AREA]
-    return len(sizes), (labels == int(sizes.argmax()) + 1).view(np.uint8)
+def _outlines(mask: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
+    """Of each 8-connected part the outermost pixels, without those on straight lines: (n, 1, 2) int32 x, y."""
+    found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    parents = np.asarray(hierarchy)[0, :, 3]  # holes have one, parts have none
+    return [np.asarray(found[number]) for number in np.flatnonzero(parents < 0)]
 
 
 def _holes(mask: NDArray[np.uint8]) -> float:
@@ -144,12 +137,12 @@ def _holes(mask: NDArray[np.uint8]) -> float:
     return holes / max(1, covered + holes)
 
 
-def _compactness(part: NDArray[np.uint8]) -> float:
-    """4 pi area / perimeter^2 of one connected part (h, w), its holes filled.
+def _compactness(outlines: Sequence[NDArray[np.int32]]) -> float:
+    """4 pi area / perimeter^2 of the largest of some parts, its holes filled.
 
     Both are those of the polygon through the outermost pixels' centres, moved outwards by half a pixel (Steiner's
     formulas), so that one pixel has 1 and no outline is shorter than its pixels show.
     """
-    outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    length, area = cv2.arcLength(outlines[0], closed=True), cv2.contourArea(outlines[0])
+    largest = max(outlines, key=cv2.contourArea)
+    length, area = cv2.arcLength(largest, closed=True), cv2.contourArea(largest)
     return float(4 * pi * (area + length / 2 + pi / 4) / (length + pi) ** 2)
