@@ -15,6 +15,7 @@ from backend.engines.model_queue import Urgency
 from backend.engines.out_of_memory import with_room
 from backend.errors import BadRequest, ClickPickError
 from backend.images import ImageFetcher
+from backend.learning.confirming import shows_classes
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Pusher, Queue
 from backend.learning.versions import Versions, version_name
@@ -96,7 +97,8 @@ class Opening:
                 item = label.item if target.multi_page else None
                 answered.setdefault((label.task, item), []).append((label.row, label.col))
             learner = self.versions.load(live) if live else None
-            queue = Queue(project, schema, target, version, learner, answered)
+            confirm = shows_classes(live, target, self._settings)
+            queue = Queue(project, schema, target, version, learner, answered, confirm)
             return self._pusher().proposal(queue, info) or nothing(version_name(project, 0, EMPTY))
 
         def with_room_for_it() -> dict[str, Any]:

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     holdout_percent: int = Field(10, ge=0, le=50)
     gate_labels: int = Field(100, ge=1, description="held-out labels from which the gate holds")
     gate_margin: float = Field(0.02, ge=0, le=1)
+    confirm_from: float = Field(
+        0.85,
+        ge=0,
+        description="share of right held-out labels from which queries show classes; above 1: never",
+    )
+    confirm_labels: int = Field(30, ge=1, description="held-out labels from which that share counts")
     feature_cache_mb: int = Field(1024, ge=1)
     training_memory_mb: int = Field(0, ge=0, description="a training process's; 0: half of the machine's")
     versions_mb: int = Field(2048, ge=0, description="of one project; 0: any number of versions")

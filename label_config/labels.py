@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -55,9 +55,9 @@ def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabe
     """Labels in a task of Label Studio's export, one entry for each labelled page (``item_index``).
 
     The latest annotation of each annotator counts, cancelled ones never. A label is what a person made or changed
-    (origin "manual" or "prediction-changed"); without an origin (an imported annotation) it counts as a person's,
-    unless the annotation was created from a prediction. A pixel takes the answer given most often. Regions that
-    cannot be read are logged and passed over.
+    (origin "manual" or "prediction-changed"), or confirmed (see `_confirmed`); without an origin (an imported
+    annotation) it counts as a person's, unless the annotation was created from a prediction. A pixel takes the answer
+    given most often. Regions that cannot be read are logged and passed over.
     """
     ballots: dict[int | None, list[_Ballot]] = defaultdict(list)
     for annotation in _latest(task.get("annotations") or ()):
@@ -98,8 +98,13 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
     presumed = "prediction" if annotation.get("parent_prediction") else "manual"
     results = annotation.get("result") or ()
     points = _point_ids(image, results)
+    confirmed = _confirmed(image, results)
     for region in results:
-        if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
+        if not isinstance(region, Mapping):
+            continue
+        if (region.get("origin") or presumed) not in _BY_PERSON and not _is_query_of(
+            image, region, confirmed
+        ):
             continue
         try:
             said = read_mask(image, region) or _read_answer(image, region, points)
@@ -114,6 +119,32 @@ def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None,
         except (LabelConfigError, TypeError) as error:
             _log.warning("annotation %s: a region is no label: %s", annotation.get("id"), error)
     return ballots
+
+
+def _confirmed(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
+    """Ids of the queries that were shown with a class and left as they were, because it is right.
+
+    Label Studio tells nothing of what was only looked at: what stands before the last changed query counts as
+    confirmed, and all queries when the annotator chose that the rest is right. Only where the config has that choice.
+    """
+    if image.query is None or image.rest is None:
+        return frozenset()
+    queries = [region for region in results if _is_query_of(image, region)]
+    changed = [
+        number for number, region in enumerate(queries) if region.get("origin") == "prediction-changed"
+    ]
+    chosen = any(is_result_of(region, image.rest) for region in results)
+    count = len(queries) if chosen else changed[-1] if changed else 0
+    return frozenset(
+        str(region.get("id")) for region in queries[:count] if region.get("origin") == "prediction"
+    )
+
+
+def _is_query_of(image: ImageSchema, region: Any, among: Collection[str] | None = None) -> bool:
+    """Whether a result is a query, and one of these ids."""
+    if image.query is None or not is_result_of(region, image.query):
+        return False
+    return among is None or region.get("id") in among
 
 
 def _point_ids(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:

@@ -20,6 +20,9 @@ QUESTION = "?"
 VOID = "void"
 """Answer "cannot tell": kept, never asked again, no class."""
 
+REST = "rest"
+"""Name of the Choices whose first choice says that all queries show the right class; only with it they show one."""
+
 HINT = "hint"
 """Name of the control that shows where the next click would help: never a label, a prompt or a class."""
 
@@ -53,6 +56,7 @@ class ImageSchema:
 
     ``field`` is the key of the image in the task's data; ``multi_page`` means that it holds a list of images.
     ``hint``: KeyPointLabels of that name that are not smart; smart ones are for clicks, whatever their name.
+    ``rest``: Choices of that name, beside a query control.
     ``classes`` are the labels of the query control without "?" and "void", or else those of the outputs.
     """
 
@@ -64,6 +68,7 @@ class ImageSchema:
     outputs: tuple[Control, ...]
     query: Control | None
     hint: Control | None
+    rest: Control | None
     classes: tuple[str, ...]
     segmenter: str | None
     learner: str | None
@@ -164,6 +169,7 @@ def _image(tag: Any, controls: Sequence[Control]) -> ImageSchema:
     hint = next((control for control in plain if control.name == HINT and not control.smart), None)
     box = next((control for control in mine if control.tag == "RectangleLabels" and control.smart), None)
     outputs = tuple(control for control in mine if control.tag in OUTPUT_TAGS)
+    rest = next((control for control in mine if control.tag == "Choices" and control.name == REST), None)
     return ImageSchema(
         name=tag.name,
         field=(tag.attr.get("valueList") or tag.attr.get("value") or "").lstrip("$"),
@@ -173,6 +179,7 @@ def _image(tag: Any, controls: Sequence[Control]) -> ImageSchema:
         outputs=outputs,
         query=query,
         hint=hint,
+        rest=None if query is None else rest,
         classes=_classes(query, outputs),
         segmenter=_attribute("segmenter", click, box),
         learner=_attribute("learner", query),

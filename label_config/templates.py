@@ -42,13 +42,15 @@ def render(
     """Labelling config as XML, ready to be pasted into, or set by the API on, a Label Studio project.
 
     ``field``: key of the image in the task data. Class keys are 1 to 9, then letters that no Label Studio tool uses;
-    ``void`` has 0. In "both" the query control has them first and the click control begins with letters.
+    ``void`` has 0, "the rest is right" the last letter. In "both" the query control has them first and the click
+    control begins with letters.
     ``hints``: a ring shows where the next click would help; the masks of clicks need it, so not for "pixel".
     Raises LabelConfigError for a class list or an option that cannot work.
     """
     _check_options(kind, output, field, hints)
     check_classes(classes)
     keys = KeyRing()
+    rest_key = keys.take(1, LETTERS[::-1])[0]
     query_keys = keys.take(len(classes), DIGITS + LETTERS) if kind != "click" else ()
     click_keys = keys.take(len(classes), DIGITS + LETTERS if kind == "click" else LETTERS)
     box_keys = keys.take(len(classes), LETTERS)
@@ -57,6 +59,7 @@ def render(
         output_tag=_OUTPUT_TAGS[output],
         segmenter=_attribute("segmenter", segmenter),
         learner=_attribute("learner", learner),
+        rest_key=rest_key,
         query=_query_labels(classes, query_keys),
         click=_labels(classes, click_keys),
         hint=_hint() if hints else "",

@@ -86,11 +86,18 @@ class Gate:
                 continue
         total = int(matrix.sum())
         if not total:
-            return {"held_out_labels": 0, "held_out_miou": None, "held_out_iou": {}}
+            return {
+                "held_out_labels": 0, "held_out_accuracy": None, "held_out_miou": None, "held_out_iou": {},
+            }  # fmt: skip
         iou = {
             c: round(float(v), 4) for c, v in zip(classes, class_iou(matrix), strict=True) if not np.isnan(v)
         }
-        return {"held_out_labels": total, "held_out_miou": round(mean_iou(matrix), 4), "held_out_iou": iou}
+        return {
+            "held_out_labels": total,
+            "held_out_accuracy": round(float(np.trace(matrix)) / total, 4),
+            "held_out_miou": round(mean_iou(matrix), 4),
+            "held_out_iou": iou,
+        }
 
     def refusal(
         self,

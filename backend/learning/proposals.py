@@ -66,13 +66,14 @@ def propose(
     recipe: Recipe,
     *,
     mean_uncertainty: float | None = None,
+    confirm: bool = False,
 ) -> dict[str, Any]:
     """A Label Studio prediction: queries first, then the pre-annotation, and the score (1 - uncertainty).
 
     Without a learner the recipe's initial selection chooses the queries and there is no pre-annotation. The same
     version and task always give the same queries. Several pages share the budget of queries evenly.
     mean_uncertainty: of the queue; a page's budget then goes with its own uncertainty, as ``share`` says, and a task
-    has at most MOST_QUERIES, or one a page.
+    has at most MOST_QUERIES, or one a page. confirm: queries show the class that the learner expects instead of "?".
     """
     queries: list[dict[str, Any]] = []
     masks: list[dict[str, Any]] = []
@@ -91,6 +92,8 @@ def propose(
         scores = _scores(small, learner, probabilities, recipe, rng)
         count = share(budget, uncertainties[-1], mean_uncertainty, most=MOST_QUERIES // len(pages))
         picked = _choose(scores, page, count, rng, selection=selection, small=small, frozen=frozen)
+        if confirm and learner is not None and probabilities is not None:
+            picked = [_guessed(query, probabilities, learner.classes, (height, width)) for query in picked]
         queries += query_regions(picked, schema, height, width, item_index=page.item)
         if learner is not None and small is page.image:
             learner.prepare(_unlabelled(page, picked))
@@ -135,6 +138,18 @@ def _choose(
     return [
         Query(row=int((r + 0.5) * height / size[0]), col=int((c + 0.5) * width / size[1])) for r, c in picked
     ]
+
+
+def _guessed(
+    query: Query, probabilities: NDArray[np.float32], classes: Sequence[str], shape: tuple[int, int]
+) -> Query:
+    """The query with the most probable class of its pixel; shape: (H, W) of the image."""
+    row, col = (
+        at * side // whole
+        for at, side, whole in zip((query.row, query.col), probabilities.shape[1:], shape, strict=True)
+    )
+    here = probabilities[:, row, col]
+    return Query(query.row, query.col, classes[int(here.argmax())], round(float(here.max()), 4))
 
 
 def _preannotation(

@@ -30,6 +30,7 @@ to nobody else, and enough for projects that give way to each other to get on.""
 class Queue:
     """One project's queue: its labelling config, the version to push, and the learner behind it.
 
+    ``confirm``: queries show the class that the learner expects.
     To push, what Label Studio has said of the project as well: the version that it serves, the number of its tasks,
     and of each annotated task whether it has all the annotations that it needs.
     """
@@ -40,6 +41,7 @@ class Queue:
     version: str
     learner: Learner | None
     answered: Answered
+    confirm: bool = False
     served: str = ""
     task_number: int = -1
     labelled: Mapping[int, bool] = field(default_factory=dict)
@@ -228,7 +230,15 @@ class Pusher:
             return None
         mean = mean_uncertainty if self._settings.budget == "queue" else None
         recipe = recipe_of(self._settings)
-        prediction = propose(pages, queue.target, queue.learner, queue.version, recipe, mean_uncertainty=mean)
+        prediction = propose(
+            pages,
+            queue.target,
+            queue.learner,
+            queue.version,
+            recipe,
+            mean_uncertainty=mean,
+            confirm=queue.confirm,
+        )
         return {"task": task.id, **drop_invalid(prediction, queue.schema)}
 
     def _page(self, queue: Queue, task: int, item: int | None, url: str) -> Page:

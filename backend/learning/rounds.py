@@ -8,12 +8,14 @@ short is simply run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
 from backend.learning.annotated import AnnotatedTasks
+from backend.learning.confirming import seconds_per_pixel, shows_classes
 from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
@@ -114,13 +116,21 @@ class RoundRunner:
             version=live.name if live else version_name(project, 0, schema.digest),
             learner=self._versions.load(live) if live else None,
             answered=answered_pixels(labelled),
+            confirm=shows_classes(live, target, self._settings),
             served=info.model_version,
             task_number=info.task_number,
             labelled={int(task["id"]): bool(task["is_labeled"]) for task in annotated},
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)
-        said = (*learnt, asked, pushed.message, _disagreements(labelled))
+        said = (
+            *learnt,
+            asked,
+            pushed.message,
+            _confirming(queue),
+            _pace(annotated, labelled),
+            _disagreements(labelled),
+        )
         message = "; ".join(filter(None, said))
         return Outcome(queue.version, message, pushed.complete)
 
@@ -159,6 +169,16 @@ class RoundRunner:
         except StudioRefused as refusal:
             return refusal.studio_status != 404
         return True
+
+
+def _confirming(queue: Queue) -> str:
+    return "queries show classes to confirm" if queue.confirm else ""
+
+
+def _pace(tasks: Sequence[Mapping[str, Any]], images: Sequence[TaskImage]) -> str:
+    """What a pixel has cost people so far."""
+    seconds = seconds_per_pixel(tasks, images)
+    return "" if seconds is None else f"{seconds:.1f} s of people a pixel"
 
 
 def _disagreements(images: Sequence[TaskImage]) -> str:

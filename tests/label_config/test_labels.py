@@ -74,6 +74,53 @@ def test_without_an_origin_only_annotations_not_made_from_a_prediction_count(ima
     assert collect_labels(image, task({"result": result, "parent_prediction": 5})) == []
 
 
+CHOSEN = {
+    "id": "c",
+    "type": "choices",
+    "from_name": "rest",
+    "to_name": "image",
+    "value": {"choices": ["yes"]},
+}
+SHOWN, CHANGED, OPEN = ("cat", "prediction"), ("dog", "prediction-changed"), ("?", "prediction")
+
+
+@pytest.mark.parametrize(
+    ("queries", "chosen", "counted"),
+    [
+        ([SHOWN, SHOWN, SHOWN], False, []),
+        ([SHOWN, CHANGED, SHOWN], False, [0, 1]),
+        ([CHANGED, SHOWN, SHOWN], False, [0]),
+        ([SHOWN, SHOWN, SHOWN], True, [0, 1, 2]),
+        ([SHOWN, CHANGED, SHOWN], True, [0, 1, 2]),
+        ([SHOWN, OPEN, CHANGED, SHOWN], False, [0, 2]),
+        ([OPEN, OPEN], True, []),
+        ([SHOWN, ("dog", "manual"), SHOWN], False, [1]),
+    ],
+)
+def test_what_stands_before_the_last_change_is_confirmed_and_the_rest_by_choice(
+    image: ImageSchema, queries: list[tuple[str, str]], chosen: bool, counted: list[int]
+) -> None:
+    regions = [pixel(image, 1, col, label, origin) for col, (label, origin) in enumerate(queries)]
+    result = [*regions, *([CHOSEN] if chosen else [])]
+    found = collect_labels(image, task({"result": result, "parent_prediction": 5}))
+    said = [PixelLabel(1, col, queries[col][0]) for col in counted]
+    assert [pixel for labels in found for pixel in labels.pixels] == said
+
+
+def test_without_the_choice_in_the_config_nothing_is_confirmed() -> None:
+    config = render("pixel", ["cat", "dog", "bird"])
+    image = read_schema(config[: config.index("  <Choices")] + config[config.index("  <Image") :]).images[0]
+    regions = [pixel(image, 1, 1, *SHOWN), pixel(image, 1, 2, *CHANGED), CHOSEN]
+    assert only(image, {"result": regions}).pixels == (PixelLabel(1, 2, "dog"),)
+
+
+def test_a_mask_before_the_last_change_is_not_confirmed(image: ImageSchema) -> None:
+    mask = {**drawn(image, slice(0, 5), "cat", "prediction"), "id": "q1-1"}
+    labels = only(image, {"result": [pixel(image, 1, 1, *SHOWN), mask, pixel(image, 1, 2, *CHANGED), CHOSEN]})
+    assert labels.dense is None
+    assert len(labels.pixels) == 2
+
+
 def test_prompts_hints_and_foreign_results_are_never_labels(image: ImageSchema) -> None:
     query = pixel(image, 1, 2, "cat")
     left_behind = [

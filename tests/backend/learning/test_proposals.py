@@ -85,6 +85,26 @@ def test_the_queries_are_where_the_learner_doubts(schema: ImageSchema, acquisiti
     assert 0.0 < prediction["score"] < 1.0
 
 
+def test_queries_show_the_most_probable_class_of_their_pixel_to_confirm(
+    schema: ImageSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = propose([page()], schema, Seeing(), "v1", RECIPE)
+    for pixels in (40 * 60, 20 * 30):  # as it is, and shrunk
+        monkeypatch.setattr(proposals, "WORKING_PIXELS", pixels)
+        recipe = replace(RECIPE, queries=20, acquisition="random")
+        asked = queries(propose([page()], schema, Seeing(), "v1", recipe, confirm=True))
+        columns = [region["value"]["x"] / 100 * 60 for region in asked]
+        shown = [region["value"]["keypointlabels"][0] for region in asked]
+        assert [label for label, at in zip(shown, columns, strict=True) if at < 29] == ["cat"] * sum(
+            at < 29 for at in columns
+        )
+        assert {label for label, at in zip(shown, columns, strict=True) if at > 32} == {"dog"}
+        assert all(0.5 <= region["score"] <= 1.0 for region in asked)
+    assert {region["value"]["keypointlabels"][0] for region in queries(plain)} == {"?"}
+    nobody = queries(propose([page()], schema, None, "v0", RECIPE, confirm=True))
+    assert {region["value"]["keypointlabels"][0] for region in nobody} == {"?"}
+
+
 def test_stochastic_passes_see_a_smaller_image(schema: ImageSchema, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "WORKING_PIXELS", 40 * 60)
     learner = Seeing()
