@@ -85,7 +85,10 @@ class Scripted(Pusher):
             raise ImageProblem("there is no such image")
         return task
 
-    def _propose(self, pages: list[int], *_: object, mean_uncertainty: float | None) -> dict[str, Any]:
+    def _propose(
+        self, pages: list[int], *_: object, mean_uncertainty: float | None, confirm: bool
+    ) -> dict[str, Any]:
+        assert not confirm
         self.told.append(mean_uncertainty)
         return {"score": self.scores[pages[0]], "result": []}
 
