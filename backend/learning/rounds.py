@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backend.errors import StudioRefused
@@ -109,14 +109,9 @@ class RoundRunner:
             report=report,
         )
         asked = self._deep.ask(project, reason, labelled, target, round_id)
-        queue = Queue(
-            project=project,
-            schema=schema,
-            target=target,
-            version=live.name if live else version_name(project, 0, schema.digest),
-            learner=self._versions.load(live) if live else None,
+        queue = replace(
+            self._queue(project, schema, target, live),
             answered=answered_pixels(labelled),
-            confirm=shows_classes(live, target, self._settings),
             served=info.model_version,
             task_number=info.task_number,
             labelled={int(task["id"]): bool(task["is_labeled"]) for task in annotated},
@@ -162,6 +157,18 @@ class RoundRunner:
             report=report,
         )
         return fitted.version, (back.message, judged.message, fitted.message)
+
+    def _queue(self, project: int, schema: ProjectSchema, target: ImageSchema, live: Version | None) -> Queue:
+        """The queue of a version, as far as it does not depend on what has been labelled."""
+        return Queue(
+            project=project,
+            schema=schema,
+            target=target,
+            version=live.name if live else version_name(project, 0, schema.digest),
+            learner=self._versions.load(live) if live else None,
+            answered={},
+            confirm=shows_classes(live, target, self._settings),
+        )
 
     def _exists(self, project: int) -> bool:
         try:
