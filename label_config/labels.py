@@ -6,12 +6,12 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from label_config.annotations import Source, latest_annotations, page_of, regions_by_person, source_of
 from label_config.errors import LabelConfigError
 from label_config.percent import is_number
 from label_config.pixels import PixelLabel, read_pixel
@@ -20,7 +20,6 @@ from label_config.schema import ImageSchema
 from label_config.wire import image_size, is_result_of
 
 UNLABELLED = 255
-_BY_PERSON = frozenset(("manual", "prediction-changed"))
 _MASK_KEYS = frozenset(("rle", "points", "imageDataURL"))
 _log = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ class TaskLabels:
     """The labels of one image of a task.
 
     ``dense``: (H, W) uint8 class indices, 255 where nobody drew, or None without any mask. ``conflicts``: (row, col) of
-    the pixel labels whose vote was a tie; dense ties are simply unlabelled.
+    the pixel labels whose vote was a tie; dense ties are simply unlabelled. ``sources``: whose labels these are.
     """
 
     task_id: int
@@ -40,12 +39,14 @@ class TaskLabels:
     pixels: tuple[PixelLabel, ...]
     dense: NDArray[np.uint8] | None
     conflicts: tuple[tuple[int, int], ...]
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass
 class _Ballot:
     """What one annotator said about one image: the later region wins where two overlap."""
 
+    source: Source
     size: tuple[int, int]
     pixels: dict[tuple[int, int], str] = field(default_factory=dict)
     dense: NDArray[np.uint8] | None = None
@@ -60,7 +61,7 @@ def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabe
     cannot be read are logged and passed over.
     """
     ballots: dict[int | None, list[_Ballot]] = defaultdict(list)
-    for annotation in _latest(task.get("annotations") or ()):
+    for annotation in latest_annotations(task):
         for page, ballot in _read(image, annotation).items():
             ballots[page].append(ballot)
     counted = (
@@ -69,48 +70,17 @@ def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabe
     return [labels for labels in counted if labels.pixels or labels.conflicts or labels.dense is not None]
 
 
-def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    latest: dict[Any, Mapping[str, Any]] = {}
-    for annotation in sorted(annotations, key=_moment):
-        if not annotation.get("was_cancelled"):
-            latest[_annotator(annotation)] = annotation
-    return list(latest.values())
-
-
-def _annotator(annotation: Mapping[str, Any]) -> Any:
-    person = annotation.get("completed_by")
-    person = person.get("id") if isinstance(person, Mapping) else person
-    return person if person is not None else ("annotation", annotation.get("id"))
-
-
-def _moment(annotation: Mapping[str, Any]) -> tuple[datetime, int]:
-    text = str(annotation.get("updated_at") or annotation.get("created_at") or "")
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        moment = datetime.min
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return aware, int(annotation.get("id") or 0)
-
-
 def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None, _Ballot]:
     ballots: dict[int | None, _Ballot] = {}
-    presumed = "prediction" if annotation.get("parent_prediction") else "manual"
-    results = annotation.get("result") or ()
-    points = _point_ids(image, results)
-    for region in results:
-        if not isinstance(region, Mapping) or (region.get("origin") or presumed) not in _BY_PERSON:
-            continue
+    source = source_of(annotation)
+    points = _point_ids(image, annotation.get("result") or ())
+    for region in regions_by_person(annotation):
         try:
             said = read_mask(image, region) or _read_answer(image, region, points)
             if said is not None:
-                page = int(region.get("item_index") or 0) if image.multi_page else None
-                _enter(
-                    ballots.setdefault(page, _Ballot(image_size(region))),
-                    said,
-                    image_size(region),
-                    image.classes,
-                )
+                size = image_size(region)
+                ballot = ballots.setdefault(page_of(image, region), _Ballot(source, size))
+                _enter(ballot, said, size, image.classes)
         except (LabelConfigError, TypeError) as error:
             _log.warning("annotation %s: a region is no label: %s", annotation.get("id"), error)
     return ballots
@@ -189,6 +159,7 @@ def _count(task_id: int, page: int | None, ballots: Sequence[_Ballot]) -> TaskLa
         pixels=tuple(PixelLabel(*at, label) for at, label in winners.items() if label is not None),
         dense=_count_dense([ballot.dense for ballot in same if ballot.dense is not None]),
         conflicts=tuple(at for at, label in winners.items() if label is None),
+        sources=tuple(ballot.source for ballot in same if ballot.pixels or ballot.dense is not None),
     )
 
 

@@ -83,7 +83,7 @@ def propose(
     for page in pages:
         rng = np.random.default_rng(_seed(version, page))
         height, width = page.image.shape[:2]
-        small = _shrink(page.image)
+        small = shrink(page.image)
         probabilities = None if learner is None else learner.predict_proba(small)
         if learner is not None and probabilities is not None:
             masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
@@ -110,7 +110,7 @@ def _scores(
         return get_acquisition("random")(np.ones((1, *image.shape[:2]), dtype=np.float32), rng)
     passes = passes_of(recipe.acquisition)
     if passes > 1:
-        probabilities = learner.predict_proba(_shrink(image, WORKING_PIXELS // passes), samples=passes)
+        probabilities = learner.predict_proba(shrink(image, WORKING_PIXELS // passes), samples=passes)
     return get_acquisition(recipe.acquisition)(probabilities, rng)
 
 
@@ -173,7 +173,8 @@ def _unlabelled(page: Page, queries: Sequence[Query]) -> LabelledImage:
     return LabelledImage(page.key, lambda: page.image, rows, cols, np.zeros_like(rows))
 
 
-def _shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[np.uint8]:
+def shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[np.uint8]:
+    """The image with at most so many pixels."""
     height, width = image.shape[:2]
     factor = math.sqrt(pixels / (height * width))
     if factor >= 1:
