@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,15 +10,10 @@ from rich.console import Console
 
 from backend.commands.evaluate_output import ERR, progress_bar
 from backend.commands.failures import expected_failures
-from backend.errors import ConfigProblem
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from backend.export import Exported
-    from backend.export.entries import ImageEntry
 
 OUT = Console(emoji=False)
 Format = Literal["png", "coco", "npz"]
@@ -31,11 +24,11 @@ def export(
     *,
     project: Annotated[int, typer.Option(min=1, help="number of the project in Label Studio")],
     format_: Annotated[Format, typer.Option("--format", help="indexed PNG, COCO, or NumPy arrays")] = "png",
-    out: Annotated[Path | None, typer.Option(help="folder [default: export-PROJECT-FORMAT]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder (default: export-PROJECT-FORMAT)")] = None,
     source: Annotated[
         Source, typer.Option(help="what people said, what the model says of every image, or all there is")
     ] = "all",
-    version: Annotated[int | None, typer.Option(min=1, help="of the model [default: the live one]")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="of the model (default: the live one)")] = None,
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="pixels of which the model is less sure are void")
     ] = 0.5,
@@ -49,52 +42,27 @@ def export(
 
     The folder is replaced when all is there. Started again after a break, it goes on where it stopped.
     """
-    from backend.export import ExportFolder, ExportFormat, ExportPlan, export_images  # noqa: PLC0415 - as needed
-    from backend.export import project as found  # noqa: PLC0415
-    from backend.services import open_images, open_studio  # noqa: PLC0415
-    from backend.store import Store  # noqa: PLC0415
+    from backend.export import ExportFolder, ExportFormat, ExportRequest, export_project  # noqa: PLC0415 - as needed
 
-    settings = Settings()
+    request = ExportRequest(
+        project=project,
+        format=ExportFormat(format_),
+        source=source,
+        version=version,
+        min_confidence=min_confidence,
+        merge=merge,
+        images=images,
+        image_tag=image_tag,
+    )
     folder = ExportFolder(out or Path(f"export-{project}-{format_}"))
     kept = f"what was exported is kept in {folder.draft}; the same command goes on there"
-    with expected_failures(lambda: ERR, kept), ExitStack() as stack:
-        studio = stack.enter_context(closing(open_studio(settings)))
-        target = found.find_target(studio, project, image_tag)
-        store = stack.enter_context(closing(Store(settings.store_url)))
-        model = None if source == "people" else found.find_version(store, project, version)
-        if source == "model" and model is None:
-            raise ConfigProblem(f"project {project} has no version yet; label some pixels and start a round")
-        plan = ExportPlan(
-            project=project,
-            format=ExportFormat(format_),
-            classes=target.schema.classes,
-            colours=target.colours,
-            people=source != "model",
-            version=model.name if model else "",
-            min_confidence=min_confidence,
-            merge=merge,
-            images=images,
-        )
-        predict = found.open_predictor(settings, store, model, plan) if model else None
-        folder.begin()
-        fetcher = stack.enter_context(closing(open_images(settings, studio)))
-        progress = stack.enter_context(progress_bar())
-        bar = progress.add_task("exporting", total=None if model is None else target.tasks)
-
-        def load(entry: ImageEntry) -> NDArray[np.uint8]:
-            return fetcher.get(entry.url, entry.task.id).array
-
-        done = export_images(
-            plan,
-            found.project_entries(studio, target, all_tasks=model is not None),
+    with expected_failures(lambda: ERR, kept), progress_bar() as progress:
+        bar = progress.add_task("exporting", total=None)
+        done = export_project(
+            Settings(),
+            request,
             folder,
-            load,
-            predict,
-            about={
-                "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "version": found.version_facts(model) if model else None,
-            },
-            tell=lambda count: progress.update(bar, completed=count),
+            lambda count, total: progress.update(bar, completed=count, total=total),
         )
     _tell(done, folder.target)
 

@@ -1,21 +1,43 @@
-"""What a project has to export: the image of its labelling config, its tasks, and a published version."""
+"""A project's export: the image of its labelling config, its tasks, a published version, and the folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timezone
+from typing import Any, Literal
 
 from backend.errors import ConfigProblem
 from backend.export.entries import ImageEntry, image_entries
-from backend.export.plan import ExportPlan
+from backend.export.folder import ExportFolder
+from backend.export.plan import ExportFormat, ExportPlan
 from backend.export.record import Predict
+from backend.export.run import Exported, export_images
 from backend.learning.pseudo_labels import label_pixels
 from backend.learning.versions import Versions
+from backend.services import open_images, open_studio
 from backend.settings import Settings
 from backend.store import Store, Version
 from backend.studio import Studio
 from label_config import ImageSchema, LabelConfigError, class_colours, read_schema
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is asked for. ``version``: its number, or the live one; ``image_tag``: name of the Image tag.
+
+    ``source``: "all" is what people said, and the model's labels where there is a version.
+    """
+
+    project: int
+    format: ExportFormat
+    source: Literal["all", "people", "model"] = "all"
+    version: int | None = None
+    min_confidence: float = 0.5
+    merge: bool = True
+    images: bool = False
+    image_tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +48,60 @@ class ExportTarget:
     schema: ImageSchema
     colours: tuple[tuple[int, int, int], ...]
     tasks: int
+
+
+def export_project(
+    settings: Settings,
+    request: ExportRequest,
+    folder: ExportFolder,
+    tell: Callable[[int, int | None], None],
+) -> Exported:
+    """Export as asked. tell: hears the images done and, where it is known, about how many there are.
+
+    Raises ConfigProblem, ModelUnavailable, StudioUnavailable, StudioRefused, and BadInput for the folder.
+    """
+    with ExitStack() as stack:
+        studio = stack.enter_context(closing(open_studio(settings)))
+        target = find_target(studio, request.project, request.image_tag)
+        store = stack.enter_context(closing(Store(settings.store_url)))
+        version = (
+            None if request.source == "people" else find_version(store, request.project, request.version)
+        )
+        if request.source == "model" and version is None:
+            raise ConfigProblem(
+                f"project {request.project} has no version yet; expected one: label some pixels and start a round"
+            )
+        plan = _plan(request, target, version)
+        predict = open_predictor(settings, store, version, plan) if version else None
+        folder.begin()
+        images = stack.enter_context(closing(open_images(settings, studio)))
+        return export_images(
+            plan,
+            project_entries(studio, target, all_tasks=version is not None),
+            folder,
+            lambda entry: images.get(entry.url, entry.task.id).array,
+            predict,
+            about={"written": _now(), "version": version_facts(version) if version else None},
+            tell=lambda count: tell(count, target.tasks if version else None),
+        )
+
+
+def _plan(request: ExportRequest, target: ExportTarget, version: Version | None) -> ExportPlan:
+    return ExportPlan(
+        project=request.project,
+        format=request.format,
+        classes=target.schema.classes,
+        colours=target.colours,
+        people=request.source != "model",
+        version=version.name if version else "",
+        min_confidence=request.min_confidence,
+        merge=request.merge,
+        images=request.images,
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def find_target(studio: Studio, project: int, tag: str | None) -> ExportTarget:
@@ -40,6 +116,7 @@ def find_target(studio: Studio, project: int, tag: str | None) -> ExportTarget:
         raise ConfigProblem(str(error)) from error
     able = [image for image in schema.images if image.classes]
     wanted = [image for image in able if tag is None or image.name == tag]
+    wanted.sort(key=lambda image: image.query is None)
     if not wanted:
         asked = (
             "no image with a query or an output control" if tag is None else f"no image {tag!r} with classes"
@@ -49,10 +126,8 @@ def find_target(studio: Studio, project: int, tag: str | None) -> ExportTarget:
             f"the labelling config of project {project} has {asked} (there are: {there}); expected an Image tag with "
             'a KeyPointLabels that has a "?" label, or with BrushLabels, BitmaskLabels or PolygonLabels'
         )
-    chosen = schema.pixel_image if schema.pixel_image in wanted else wanted[0]
-    assert chosen is not None  # one of wanted
-    colours = class_colours(info.label_config, chosen.classes)
-    return ExportTarget(project, chosen, tuple(colours), info.task_number)
+    colours = class_colours(info.label_config, wanted[0].classes)
+    return ExportTarget(project, wanted[0], tuple(colours), info.task_number)
 
 
 def find_version(store: Store, project: int, number: int | None) -> Version | None:
