@@ -18,6 +18,7 @@ from label_config.masks import (
     rle_to_mask,
 )
 from label_config.pixels import PixelLabel, Query, query_regions, read_pixel
+from label_config.polygons import PolygonForm
 from label_config.prompts import PromptRequest, read_prompt
 from label_config.regions import RegionMask, mask_regions, read_mask, read_masks
 from label_config.schema import QUESTION, VOID, Control, ImageSchema, ProjectSchema, read_schema
@@ -33,6 +34,7 @@ __all__ = [
     "ImageSchema",
     "LabelConfigError",
     "PixelLabel",
+    "PolygonForm",
     "Problem",
     "ProjectSchema",
     "PromptRequest",

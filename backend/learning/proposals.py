@@ -18,7 +18,16 @@ from backend.learning.budgets import MOST_QUERIES, share
 from backend.learning.frozen_features import FrozenFeatures
 from backend.learning.image_context import ImageContext
 from backend.learning.selection import RANDOM, Selection, get_initial, get_selection, task_uncertainty
-from label_config import ImageSchema, ProjectSchema, Query, invalid_reason, mask_regions, query_regions
+from label_config import (
+    ImageSchema,
+    PolygonForm,
+    ProjectSchema,
+    Query,
+    invalid_reason,
+    mask_regions,
+    query_regions,
+)
+from label_config.polygons import DEFAULT_FORM
 from model_zoo.learners.base import LabelledImage, Learner
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +50,7 @@ class Recipe:
     polygon_over_pixels: int
     initial: str = RANDOM
     device: str = "cpu"
+    polygons: PolygonForm = DEFAULT_FORM
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +173,7 @@ def _preannotation(
             score=round(confidence, 4),
             item_index=page.item,
             polygon_over_pixels=recipe.polygon_over_pixels,
+            polygons=recipe.polygons,
         )
     return regions
 
