@@ -17,6 +17,7 @@ from label_config.masks import (
     polygons_to_mask,
     rle_to_mask,
 )
+from label_config.merging import MergedRegions, merge_regions
 from label_config.pixels import PixelLabel, Query, query_regions, read_pixel
 from label_config.polygons import PolygonForm
 from label_config.prompts import PromptRequest, read_prompt
@@ -33,6 +34,7 @@ __all__ = [
     "Control",
     "ImageSchema",
     "LabelConfigError",
+    "MergedRegions",
     "PixelLabel",
     "PolygonForm",
     "Problem",
@@ -56,6 +58,7 @@ __all__ = [
     "mask_to_polygons",
     "mask_to_rle",
     "masks_by_person",
+    "merge_regions",
     "polygons_to_mask",
     "query_regions",
     "read_mask",

@@ -60,7 +60,7 @@ def mask_regions(
             height=height, width=width, score=score, item_index=item_index, readonly=readonly,
             note="" if part else note,
         )
-        for part, value in enumerate(_values(control, mask, polygons))
+        for part, value in enumerate(mask_values(control, mask, polygons))
     ]  # fmt: skip
 
 
@@ -108,7 +108,10 @@ def _output(image: ImageSchema, label: str, *, prefer_polygon: bool) -> Control:
     return (polygons or holding)[0] if prefer_polygon else holding[0]
 
 
-def _values(control: Control, mask: NDArray[np.bool_], form: PolygonForm) -> list[dict[str, Any]]:
+def mask_values(
+    control: Control, mask: NDArray[np.bool_], form: PolygonForm = DEFAULT_FORM
+) -> list[dict[str, Any]]:
+    """The ``value`` of each region that shows a mask (H, W) in an output control, without its label."""
     if control.tag == "BrushLabels":
         return [{"format": "rle", "rle": mask_to_rle(mask)}]
     if control.tag == "BitmaskLabels":
