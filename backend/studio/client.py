@@ -85,6 +85,18 @@ class Studio(StudioViews):
         for page in self._pages(project, fields, *filters, page_size=ANNOTATED_PAGE_SIZE):
             yield from page
 
+    def annotation(self, annotation: int) -> dict[str, Any]:
+        """An annotation as Label Studio holds it now."""
+        found: dict[str, Any] = self._http.request("GET", f"/api/annotations/{annotation}/")
+        return found
+
+    def replace_result(self, annotation: int, result: Sequence[Any]) -> dict[str, Any]:
+        """Give an annotation another result; its author stays. The annotation as it then is."""
+        changed: dict[str, Any] = self._http.request(
+            "PATCH", f"/api/annotations/{annotation}/", body={"result": list(result)}, timeout=BULK_SECONDS
+        )
+        return changed
+
     def count_annotated(self, project: int) -> int:
         """Number of tasks that have annotations."""
         query = {"filters": {"conjunction": "and", "items": [ANNOTATED]}}
