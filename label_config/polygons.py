@@ -120,12 +120,9 @@ def _smooth(loop: Loop, width: float) -> Points:
     if len(steps) < _SHORT:
         return loop.astype(np.float64)
     middles = loop[0] + np.cumsum(steps, axis=0) - steps / 2
-    smooth = np.asarray(gaussian_filter1d(middles, width, axis=0, mode="wrap"), np.float64)
+    smooth = gaussian_filter1d(middles, width, axis=0, mode="wrap")
     sharp = np.flatnonzero(np.minimum(lengths, np.roll(lengths, 1)) >= _CORNER)
-    places = (np.cumsum(lengths) - lengths)[sharp]
-    around = (places[:, None] + np.arange(-_CORNER, _CORNER)) % len(middles)
-    smooth[around] = middles[around]
-    return np.insert(smooth, places, loop[sharp], axis=0)
+    return np.insert(smooth, (np.cumsum(lengths) - lengths)[sharp], loop[sharp], axis=0)
 
 
 def _join(outline: Points, holes: Sequence[Points]) -> Points:

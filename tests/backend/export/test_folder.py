@@ -67,6 +67,17 @@ def test_killed_between_the_two_renames_nothing_is_lost(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
+def test_no_empty_folder_is_left_of_another_format(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    made(target, "a")
+    folder = ExportFolder(target)
+    folder.begin()
+    assert folder.reuse("a", "other options") is None
+    folder.write("arrays/a.npz", b"arrays")
+    folder.finish({})
+    assert sorted(path.name for path in target.iterdir()) == ["arrays", "manifest.json"]
+
+
 def test_a_record_without_its_file_is_made_again(tmp_path: Path) -> None:
     target = tmp_path / "out"
     made(target, "a", "b")
