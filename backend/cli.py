@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend.commands import backup, evaluate, precompute, review, training, versions, weights
+from backend.commands import backup, evaluate, export, merge, precompute, review, training, versions, weights
 from backend.commands.weights_output import advise, entry, millions, state_of
 from backend.errors import ClickPickError
 from backend.memory import keep_freed_memory
@@ -32,6 +32,8 @@ app.command()(training.train_clicks)
 app.command()(training.pretrain)
 app.command()(review.review)
 app.command()(precompute.precompute)
+app.command()(export.export)
+app.command()(merge.merge)
 app.add_typer(weights.app, name="weights")
 app.command()(backup.backup)
 app.add_typer(versions.app, name="versions")

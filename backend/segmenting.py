@@ -26,6 +26,7 @@ from backend.settings import Settings
 from label_config import (
     ImageSchema,
     LabelConfigError,
+    PolygonForm,
     ProjectSchema,
     PromptRequest,
     hint_region,
@@ -96,6 +97,7 @@ class Segmenting:
                 request,
                 region_id=_region_id(task, request, prompt),
                 polygon_over_pixels=self._settings.polygon_over_pixels,
+                polygons=PolygonForm(self._settings.polygon_tolerance, self._settings.polygon_points),
             )
         except LabelConfigError as error:
             raise BadRequest(str(error)) from error
@@ -149,7 +151,13 @@ def _wants_hint(target: ImageSchema, prompt: Prompt) -> bool:
 
 
 def _regions(
-    answer: _Answer, target: ImageSchema, request: PromptRequest, *, region_id: str, polygon_over_pixels: int
+    answer: _Answer,
+    target: ImageSchema,
+    request: PromptRequest,
+    *,
+    region_id: str,
+    polygon_over_pixels: int,
+    polygons: PolygonForm,
 ) -> list[dict[str, Any]]:
     regions = mask_regions(
         answer.mask,
@@ -160,6 +168,7 @@ def _regions(
         item_index=request.item_index,
         note=_note(answer.warnings),
         polygon_over_pixels=polygon_over_pixels,
+        polygons=polygons,
     )
     if answer.hint is not None:
         height, width = answer.mask.shape

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     weights: Path | None = Field(None, description="folder of fetched and imported weights")
     offline: bool = Field(False, description="`clickpick weights fetch` downloads nothing")
     polygon_over_pixels: int = Field(4_000_000, ge=0)
+    polygon_tolerance: float = Field(
+        1.0, ge=0, le=50, description="pixels that polygons may be off their masks"
+    )
+    polygon_points: int = Field(99, ge=3, description="of a polygon at most, unless it needs more")
     embedding_cache_mb: int = Field(768, ge=1)
     precomputed_mb: int = Field(4096, ge=1, description="of the disk, for what `clickpick precompute` keeps")
     quality_min_area: int = Field(16, ge=0, description="pixels of a mask below which it carries a warning")

@@ -13,6 +13,7 @@ from label_config.errors import ConfigUnreadable
 from label_config.hotkeys import NO_KEY, TOOL_LETTERS
 from label_config.schema import (
     HINT,
+    MOST_TOLERANCE,
     OUTPUT_TAGS,
     QUESTION,
     VOID,
@@ -270,8 +271,22 @@ def _red(_schema: ProjectSchema, root: Element) -> Iterator[_Finding]:
                 )  # fmt: skip
 
 
+def _tolerance(schema: ProjectSchema, _root: Element) -> Iterator[_Finding]:
+    for control in (control for image in schema.images for control in image.outputs):
+        written = control.attributes.get("tolerance")
+        if written is not None and control.tolerance is None:
+            yield _Finding(
+                "tolerance", "warning",
+                f'Control "{control.name}" has tolerance="{written}"; expected pixels from 0 to {MOST_TOLERANCE:g}; '
+                "until then the setting CLICKPICK_POLYGON_TOLERANCE holds.",
+                "Write a number, or remove the attribute.",
+                partial(xml_edit.drop_attribute, name=control.name, attribute="tolerance"),
+            )  # fmt: skip
+
+
 _RULES: Sequence[Callable[[ProjectSchema, Element], Iterator[_Finding]]] = (
     _no_image, _no_click, _no_output, _smart, _hint, _no_question, _several_queries, _no_void, _hotkeys, _red,
+    _tolerance,
 )  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
+from lxml import etree  # type: ignore[import-untyped]
 from PIL import ImageColor
 
 QUESTION_COLOUR = "#ff00ff"
@@ -20,6 +22,22 @@ def label_colour(index: int) -> str:
     hue = (_FIRST_HUE + index * _GOLDEN % 1 * _HUES) / 360
     channels = colorsys.hsv_to_rgb(hue, 1.0 if index % 2 == 0 else 0.7, _VALUES[index % 3])
     return "#" + "".join(f"{round(channel * 255):02x}" for channel in channels)
+
+
+def class_colours(config: str, classes: Sequence[str]) -> list[tuple[int, int, int]]:
+    """RGB of each class as the labelling config has it, or else `label_colour`."""
+    root = etree.fromstring(config.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
+    written: dict[str, str] = {}
+    for label in root.iter("Label"):
+        written.setdefault(label.get("alias") or label.get("value") or "", label.get("background") or "")
+    colours = []
+    for index, name in enumerate(classes):
+        try:
+            red, green, blue = ImageColor.getrgb(written.get(name, "").strip())[:3]
+        except ValueError:
+            red, green, blue = ImageColor.getrgb(label_colour(index))[:3]
+        colours.append((red, green, blue))
+    return colours
 
 
 def is_red(colour: str) -> bool:

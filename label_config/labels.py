@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from label_config.annotations import (
+    Source,
+    confirmed_queries,
+    latest_annotations,
+    page_of,
+    regions_by_person,
+    source_of,
+)
 from label_config.errors import LabelConfigError
 from label_config.percent import is_number
 from label_config.pixels import PixelLabel, read_pixel
@@ -20,7 +27,6 @@ from label_config.schema import ImageSchema
 from label_config.wire import image_size, is_result_of
 
 UNLABELLED = 255
-_BY_PERSON = frozenset(("manual", "prediction-changed"))
 _MASK_KEYS = frozenset(("rle", "points", "imageDataURL"))
 _log = logging.getLogger(__name__)
 
@@ -30,7 +36,7 @@ class TaskLabels:
     """The labels of one image of a task.
 
     ``dense``: (H, W) uint8 class indices, 255 where nobody drew, or None without any mask. ``conflicts``: (row, col) of
-    the pixel labels whose vote was a tie; dense ties are simply unlabelled.
+    the pixel labels whose vote was a tie; dense ties are simply unlabelled. ``sources``: whose labels these are.
     """
 
     task_id: int
@@ -40,12 +46,14 @@ class TaskLabels:
     pixels: tuple[PixelLabel, ...]
     dense: NDArray[np.uint8] | None
     conflicts: tuple[tuple[int, int], ...]
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass
 class _Ballot:
     """What one annotator said about one image: the later region wins where two overlap."""
 
+    source: Source
     size: tuple[int, int]
     pixels: dict[tuple[int, int], str] = field(default_factory=dict)
     dense: NDArray[np.uint8] | None = None
@@ -55,12 +63,12 @@ def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabe
     """Labels in a task of Label Studio's export, one entry for each labelled page (``item_index``).
 
     The latest annotation of each annotator counts, cancelled ones never. A label is what a person made or changed
-    (origin "manual" or "prediction-changed"), or confirmed (see `_confirmed`); without an origin (an imported
+    (origin "manual" or "prediction-changed"), or confirmed (see `confirmed_queries`); without an origin (an imported
     annotation) it counts as a person's, unless the annotation was created from a prediction. A pixel takes the answer
     given most often. Regions that cannot be read are logged and passed over.
     """
     ballots: dict[int | None, list[_Ballot]] = defaultdict(list)
-    for annotation in _latest(task.get("annotations") or ()):
+    for annotation in latest_annotations(task):
         for page, ballot in _read(image, annotation).items():
             ballots[page].append(ballot)
     counted = (
@@ -69,82 +77,20 @@ def collect_labels(image: ImageSchema, task: Mapping[str, Any]) -> list[TaskLabe
     return [labels for labels in counted if labels.pixels or labels.conflicts or labels.dense is not None]
 
 
-def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    latest: dict[Any, Mapping[str, Any]] = {}
-    for annotation in sorted(annotations, key=_moment):
-        if not annotation.get("was_cancelled"):
-            latest[_annotator(annotation)] = annotation
-    return list(latest.values())
-
-
-def _annotator(annotation: Mapping[str, Any]) -> Any:
-    person = annotation.get("completed_by")
-    person = person.get("id") if isinstance(person, Mapping) else person
-    return person if person is not None else ("annotation", annotation.get("id"))
-
-
-def _moment(annotation: Mapping[str, Any]) -> tuple[datetime, int]:
-    text = str(annotation.get("updated_at") or annotation.get("created_at") or "")
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        moment = datetime.min
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return aware, int(annotation.get("id") or 0)
-
-
 def _read(image: ImageSchema, annotation: Mapping[str, Any]) -> dict[int | None, _Ballot]:
     ballots: dict[int | None, _Ballot] = {}
-    presumed = "prediction" if annotation.get("parent_prediction") else "manual"
-    results = annotation.get("result") or ()
-    points = _point_ids(image, results)
-    confirmed = _confirmed(image, results)
-    for region in results:
-        if not isinstance(region, Mapping):
-            continue
-        if (region.get("origin") or presumed) not in _BY_PERSON and not _is_query_of(
-            image, region, confirmed
-        ):
-            continue
+    source = source_of(annotation)
+    points = _point_ids(image, annotation.get("result") or ())
+    for region in (*confirmed_queries(image, annotation), *regions_by_person(annotation)):
         try:
             said = read_mask(image, region) or _read_answer(image, region, points)
             if said is not None:
-                page = int(region.get("item_index") or 0) if image.multi_page else None
-                _enter(
-                    ballots.setdefault(page, _Ballot(image_size(region))),
-                    said,
-                    image_size(region),
-                    image.classes,
-                )
+                size = image_size(region)
+                ballot = ballots.setdefault(page_of(image, region), _Ballot(source, size))
+                _enter(ballot, said, size, image.classes)
         except (LabelConfigError, TypeError) as error:
             _log.warning("annotation %s: a region is no label: %s", annotation.get("id"), error)
     return ballots
-
-
-def _confirmed(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
-    """Ids of the queries that were shown with a class and left as they were, because it is right.
-
-    Label Studio tells nothing of what was only looked at: what stands before the last changed query counts as
-    confirmed, and all queries when the annotator chose that the rest is right. Only where the config has that choice.
-    """
-    if image.query is None or image.rest is None:
-        return frozenset()
-    queries = [region for region in results if _is_query_of(image, region)]
-    changed = [
-        number for number, region in enumerate(queries) if region.get("origin") == "prediction-changed"
-    ]
-    chosen = any(is_result_of(region, image.rest) for region in results)
-    count = len(queries) if chosen else changed[-1] if changed else 0
-    return frozenset(
-        str(region.get("id")) for region in queries[:count] if region.get("origin") == "prediction"
-    )
-
-
-def _is_query_of(image: ImageSchema, region: Any, among: Collection[str] | None = None) -> bool:
-    """Whether a result is a query, and one of these ids."""
-    if image.query is None or not is_result_of(region, image.query):
-        return False
-    return among is None or region.get("id") in among
 
 
 def _point_ids(image: ImageSchema, results: Iterable[Any]) -> frozenset[str]:
@@ -220,6 +166,7 @@ def _count(task_id: int, page: int | None, ballots: Sequence[_Ballot]) -> TaskLa
         pixels=tuple(PixelLabel(*at, label) for at, label in winners.items() if label is not None),
         dense=_count_dense([ballot.dense for ballot in same if ballot.dense is not None]),
         conflicts=tuple(at for at, label in winners.items() if label is None),
+        sources=tuple(ballot.source for ballot in same if ballot.pixels or ballot.dense is not None),
     )
 
 

@@ -7,10 +7,12 @@ direction. A pixel belongs to a polygon when the polygon winds around its centre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from label_config.contours import Loop, Part, parts, signed_area
 
@@ -22,17 +24,41 @@ MAX_POINTS = 99
 
 _COARSER = 1.4
 _LIKENESS = 0.9
+_SMOOTH = 1.0
+"""Pixels along the outline over which the steps of pixels are evened out; a smaller tolerance evens out less."""
+_CORNER = 4
+"""Pixels; a corner between two straight sides of so many is no step but a corner."""
+_SHORT = 16
+"""Outlines of fewer pixels are left as they are: there would be little left of them."""
 
 Polygon = list[list[float]]
+Points = NDArray[np.float64]
+"""(n, 2) as (x, y) in pixels."""
+
+
+@dataclass(frozen=True)
+class PolygonForm:
+    """How outlines become polygons. ``tolerance``: pixels by which one may be off its mask, 0: none at all."""
+
+    tolerance: float = 1.0
+    max_points: int = MAX_POINTS
+
+
+DEFAULT_FORM = PolygonForm()
 
 
 def mask_to_polygons(
-    mask: NDArray[np.bool_], *, tolerance: float = 1.0, max_points: int = MAX_POINTS, speck: int = SPECK
+    mask: NDArray[np.bool_],
+    *,
+    tolerance: float = DEFAULT_FORM.tolerance,
+    max_points: int = MAX_POINTS,
+    speck: int = SPECK,
 ) -> list[Polygon]:
     """One polygon of (x, y) percent points for each 8-connected part of a mask (H, W), largest first.
 
-    Outlines are simplified by ``tolerance`` pixels, or by more when they would have more than ``max_points``; a part
-    that so few points cannot show (IoU below 0.9: thin, winding) gets more. ``tolerance=0, speck=0`` keeps every pixel.
+    Outlines are smoothed, and simplified by ``tolerance`` pixels, or by more when they would have more than
+    ``max_points``; a part that so few points cannot show (IoU below 0.9: thin, winding) gets more.
+    ``tolerance=0, speck=0`` keeps every pixel.
     Parts below ``speck`` pixels are left out, but never all of them; [] for an empty mask.
     """
     height, width = mask.shape
@@ -78,16 +104,30 @@ def _likeness(part: Part, polygon: NDArray[np.float64]) -> float:
     return float((filled & part.mask).sum() / (filled | part.mask).sum())
 
 
-def _simplify(loop: Loop, tolerance: float) -> Loop:
-    """Douglas-Peucker; every dropped corner is within ``tolerance`` pixels of the result."""
+def _simplify(loop: Loop, tolerance: float) -> Points:
+    """Douglas-Peucker; every dropped point of the smoothed loop is within ``tolerance`` pixels of the result."""
     if tolerance == 0:
-        return loop
-    return np.asarray(cv2.approxPolyDP(loop.astype(np.int32), tolerance, True)[:, 0], np.int64)
+        return loop.astype(np.float64)
+    smooth = _smooth(loop, min(tolerance, _SMOOTH)).astype(np.float32)
+    return np.asarray(cv2.approxPolyDP(smooth, tolerance, True)[:, 0], np.float64)
 
 
-def _join(outline: Loop, holes: Sequence[Loop]) -> NDArray[np.float64]:
+def _smooth(loop: Loop, width: float) -> Points:
+    """The middles of its pixel edges, averaged along the loop by a Gaussian of that many pixels; corners stay sharp."""
+    sides = np.roll(loop, -1, axis=0) - loop
+    lengths = np.abs(sides).sum(axis=1)
+    steps = np.repeat(np.sign(sides), lengths, axis=0)
+    if len(steps) < _SHORT:
+        return loop.astype(np.float64)
+    middles = loop[0] + np.cumsum(steps, axis=0) - steps / 2
+    smooth = gaussian_filter1d(middles, width, axis=0, mode="wrap")
+    sharp = np.flatnonzero(np.minimum(lengths, np.roll(lengths, 1)) >= _CORNER)
+    return np.insert(smooth, (np.cumsum(lengths) - lengths)[sharp], loop[sharp], axis=0)
+
+
+def _join(outline: Points, holes: Sequence[Points]) -> Points:
     """One outline out of an outline and its holes, each bridged at the closest pair of corners."""
-    joined = outline.astype(np.float64)
+    joined = outline
     for hole in sorted(holes, key=signed_area):
         if len(hole) < 3:
             continue

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from label_config.errors import LabelConfigError
 from label_config.masks import data_url_to_mask, mask_to_data_url, mask_to_rle, rle_to_mask
 from label_config.percent import is_number
-from label_config.polygons import mask_to_polygons, polygons_to_mask
+from label_config.polygons import DEFAULT_FORM, PolygonForm, mask_to_polygons, polygons_to_mask
 from label_config.schema import Control, ImageSchema
 from label_config.wire import image_size, is_result_of, region_json, region_label
 
@@ -39,11 +39,13 @@ def mask_regions(
     readonly: bool = False,
     note: str = "",
     polygon_over_pixels: int = 4_000_000,
+    polygons: PolygonForm = DEFAULT_FORM,
 ) -> list[dict[str, Any]]:
     """Results that show a mask (H, W); [] for an empty one. Only polygons need more than one (a part each).
 
     The first output control that holds the label is used; for larger images than ``polygon_over_pixels`` the first
-    polygon control that holds it, when there is one. Without a label, the outputs' only label stands in.
+    polygon control that holds it, when there is one. Without a label, the outputs' only label stands in. A control's
+    own ``tolerance`` goes before that of ``polygons``.
     Ids follow from ``region_id``; ``note`` goes with the first, the largest part. Raises LabelConfigError when no
     output control holds the label.
     """
@@ -58,7 +60,7 @@ def mask_regions(
             height=height, width=width, score=score, item_index=item_index, readonly=readonly,
             note="" if part else note,
         )
-        for part, value in enumerate(_values(control, mask))
+        for part, value in enumerate(mask_values(control, mask, polygons))
     ]  # fmt: skip
 
 
@@ -106,12 +108,17 @@ def _output(image: ImageSchema, label: str, *, prefer_polygon: bool) -> Control:
     return (polygons or holding)[0] if prefer_polygon else holding[0]
 
 
-def _values(control: Control, mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def mask_values(
+    control: Control, mask: NDArray[np.bool_], form: PolygonForm = DEFAULT_FORM
+) -> list[dict[str, Any]]:
+    """The ``value`` of each region that shows a mask (H, W) in an output control, without its label."""
     if control.tag == "BrushLabels":
         return [{"format": "rle", "rle": mask_to_rle(mask)}]
     if control.tag == "BitmaskLabels":
         return [{"imageDataURL": mask_to_data_url(mask)}]
-    return [{"points": points, "closed": True} for points in mask_to_polygons(mask)]
+    tolerance = form.tolerance if control.tolerance is None else control.tolerance
+    found = mask_to_polygons(mask, tolerance=tolerance, max_points=form.max_points)
+    return [{"points": points, "closed": True} for points in found]
 
 
 def _decode(control: Control, value: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:

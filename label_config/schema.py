@@ -26,6 +26,9 @@ REST = "rest"
 HINT = "hint"
 """Name of the control that shows where the next click would help: never a label, a prompt or a class."""
 
+MOST_TOLERANCE = 50.0
+"""Pixels that a polygon may be off its mask at most."""
+
 OUTPUT_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels")
 """Control tags that can hold a mask, and that Label Studio draws as a suggestion."""
 
@@ -48,6 +51,15 @@ class Control:
     def type(self) -> str:
         """Type of its results, and the key of their labels: "keypointlabels" for KeyPointLabels."""
         return self.tag.lower()
+
+    @property
+    def tolerance(self) -> float | None:
+        """Pixels that polygons may be off, by its attribute; None without one, or where that is no such number."""
+        try:
+            pixels = float(self.attributes.get("tolerance", ""))
+        except ValueError:
+            return None
+        return pixels if 0 <= pixels <= MOST_TOLERANCE else None
 
 
 @dataclass(frozen=True)
@@ -117,8 +129,8 @@ class ProjectSchema:
 def read_schema(config: str) -> ProjectSchema:
     """Parse the XML of a labelling config; the answer is cached by its text.
 
-    Unknown attributes (``segmenter``, ``learner``) are kept; missing controls are no error here, see ``check``.
-    Raises ConfigUnreadable when the text is not XML, or over one of the limits.
+    Unknown attributes (``segmenter``, ``learner``, ``tolerance``) are kept; missing controls are no error here, see
+    ``check``. Raises ConfigUnreadable when the text is not XML, or over one of the limits.
     """
     interface = _parse(config)
     controls = [_control(tag) for tag in interface.controls or () if tag.to_name]
@@ -132,7 +144,11 @@ def _digest(images: Sequence[ImageSchema]) -> str:
         (image.name, image.field, image.multi_page, image.classes, image.segmenter, image.learner)
         for image in images
     ]
-    controls = [(c.name, c.tag, c.to_name, c.labels, c.smart) for image in images for c in image.controls]
+    controls = [
+        (c.name, c.tag, c.to_name, c.labels, c.smart, *([] if c.tolerance is None else [c.tolerance]))
+        for image in images
+        for c in image.controls
+    ]
     return hashlib.sha256(repr((facts, controls)).encode()).hexdigest()
 
 

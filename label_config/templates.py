@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 from label_config.colours import HINT_COLOUR, QUESTION_COLOUR, VOID_COLOUR, label_colour
 from label_config.errors import LabelConfigError
 from label_config.hotkeys import DIGITS, LETTERS, NO_KEY, VOID_KEY, KeyRing
-from label_config.schema import QUESTION, VOID
+from label_config.schema import MOST_TOLERANCE, QUESTION, VOID
 
 Kind = Literal["click", "pixel", "both"]
 Output = Literal["brush", "bitmask", "polygon"]
@@ -38,6 +38,7 @@ def render(
     segmenter: str | None = None,
     learner: str | None = None,
     hints: bool = False,
+    tolerance: float | None = None,
 ) -> str:
     """Labelling config as XML, ready to be pasted into, or set by the API on, a Label Studio project.
 
@@ -45,9 +46,11 @@ def render(
     ``void`` has 0, "the rest is right" the last letter. In "both" the query control has them first and the click
     control begins with letters.
     ``hints``: a ring shows where the next click would help; the masks of clicks need it, so not for "pixel".
+    ``tolerance``: pixels by which polygons may be off their masks, for the output "polygon".
     Raises LabelConfigError for a class list or an option that cannot work.
     """
     _check_options(kind, output, field, hints)
+    _check_tolerance(output, tolerance)
     check_classes(classes)
     keys = KeyRing()
     rest_key = keys.take(1, LETTERS[::-1])[0]
@@ -57,6 +60,7 @@ def render(
     return _template(kind).format(
         field="$" + field,
         output_tag=_OUTPUT_TAGS[output],
+        tolerance=_attribute("tolerance", None if tolerance is None else f"{tolerance:g}"),
         segmenter=_attribute("segmenter", segmenter),
         learner=_attribute("learner", learner),
         rest_key=rest_key,
@@ -122,6 +126,17 @@ def _check_options(kind: str, output: str, field: str, hints: bool) -> None:
         raise LabelConfigError(
             f"got task field {field!r}; expected letters, digits and _, e.g. image, without the $"
         )
+
+
+def _check_tolerance(output: str, tolerance: float | None) -> None:
+    if tolerance is None:
+        return
+    if output != "polygon":
+        raise LabelConfigError(
+            f"got a tolerance for the output form {output}; expected it with polygon alone"
+        )
+    if not 0 <= tolerance <= MOST_TOLERANCE:
+        raise LabelConfigError(f"got tolerance {tolerance!r}; expected pixels from 0 to {MOST_TOLERANCE:g}")
 
 
 def _hint() -> str:

@@ -119,3 +119,8 @@ def recolour(root: Element, name: str, position: int) -> None:
     used = {label.get("background") for label in root.iter("Label")}
     colour = next(colour for colour in map(label_colour, range(len(used) + 1)) if colour not in used)
     list(find(root, name).iter("Label"))[position].set("background", colour)
+
+
+def drop_attribute(root: Element, *, name: str, attribute: str) -> None:
+    """Remove an attribute of the element of that name."""
+    del find(root, name).attrib[attribute]

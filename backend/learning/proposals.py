@@ -18,7 +18,16 @@ from backend.learning.budgets import MOST_QUERIES, share
 from backend.learning.frozen_features import FrozenFeatures
 from backend.learning.image_context import ImageContext
 from backend.learning.selection import RANDOM, Selection, get_initial, get_selection, task_uncertainty
-from label_config import ImageSchema, ProjectSchema, Query, invalid_reason, mask_regions, query_regions
+from label_config import (
+    ImageSchema,
+    PolygonForm,
+    ProjectSchema,
+    Query,
+    invalid_reason,
+    mask_regions,
+    query_regions,
+)
+from label_config.polygons import DEFAULT_FORM
 from model_zoo.learners.base import LabelledImage, Learner
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +50,7 @@ class Recipe:
     polygon_over_pixels: int
     initial: str = RANDOM
     device: str = "cpu"
+    polygons: PolygonForm = DEFAULT_FORM
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +94,7 @@ def propose(
     for page in pages:
         rng = np.random.default_rng(_seed(version, page))
         height, width = page.image.shape[:2]
-        small = _shrink(page.image)
+        small = shrink(page.image)
         probabilities = None if learner is None else learner.predict_proba(small)
         if learner is not None and probabilities is not None:
             masks += _preannotation(probabilities, page, schema, learner.classes, recipe)
@@ -113,7 +123,7 @@ def _scores(
         return get_acquisition("random")(np.ones((1, *image.shape[:2]), dtype=np.float32), rng)
     passes = passes_of(recipe.acquisition)
     if passes > 1:
-        probabilities = learner.predict_proba(_shrink(image, WORKING_PIXELS // passes), samples=passes)
+        probabilities = learner.predict_proba(shrink(image, WORKING_PIXELS // passes), samples=passes)
     return get_acquisition(recipe.acquisition)(probabilities, rng)
 
 
@@ -178,6 +188,7 @@ def _preannotation(
             score=round(confidence, 4),
             item_index=page.item,
             polygon_over_pixels=recipe.polygon_over_pixels,
+            polygons=recipe.polygons,
         )
     return regions
 
@@ -188,7 +199,8 @@ def _unlabelled(page: Page, queries: Sequence[Query]) -> LabelledImage:
     return LabelledImage(page.key, lambda: page.image, rows, cols, np.zeros_like(rows))
 
 
-def _shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[np.uint8]:
+def shrink(image: NDArray[np.uint8], pixels: int = WORKING_PIXELS) -> NDArray[np.uint8]:
+    """The image with at most so many pixels."""
     height, width = image.shape[:2]
     factor = math.sqrt(pixels / (height * width))
     if factor >= 1:

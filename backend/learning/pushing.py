@@ -16,7 +16,7 @@ from backend.learning.proposals import Page, Recipe, drop_invalid, propose
 from backend.learning.waiting import WaitingTasks
 from backend.settings import Settings
 from backend.studio import Studio, TaskInfo
-from label_config import ImageSchema, ProjectSchema
+from label_config import ImageSchema, PolygonForm, ProjectSchema
 from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def recipe_of(settings: Settings) -> Recipe:
         queries=settings.queries_per_task,
         polygon_over_pixels=settings.polygon_over_pixels,
         device=settings.torch_device,
+        polygons=PolygonForm(settings.polygon_tolerance, settings.polygon_points),
     )
 
 

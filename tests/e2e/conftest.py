@@ -57,11 +57,11 @@ class Backend:
 
     def __init__(self, server: ClickPickServer, data: Path) -> None:
         self.server = server
-        self._data = data
+        self.data = data
 
     def rounds(self, project: int) -> list[Round]:
         """Newest first."""
-        store = Store(f"sqlite:///{self._data / 'clickpick.db'}")
+        store = Store(f"sqlite:///{self.data / 'clickpick.db'}")
         try:
             return store.rounds.history(project)
         finally:

@@ -51,6 +51,16 @@ def object_scene(height: int, width: int, seed: int = 0) -> Scene:
     return Scene(_painted(colours[truth], seed), truth)
 
 
+def ring_scene(height: int, width: int, seed: int = 0) -> Scene:
+    """As the object scene, but the thing is a ring: the ground shows through its hole."""
+    truth = np.zeros((height, width), np.uint8)
+    centre = (round(0.45 * width), round(0.5 * height))
+    for share, value in ((0.36, 1), (0.16, 0)):
+        cv2.ellipse(truth, centre, (round(share * width), round(share * height)), 0, 0, 360, value, -1)
+    colours = np.array([(105, 125, 110), (200, 60, 50)], dtype=np.float32)
+    return Scene(_painted(colours[truth], seed), truth)
+
+
 def land_scene(seed: int, height: int = 240, width: int = 360) -> Scene:
     """Sky over grass with a wall in front, the classes of LAND; each seed has its own horizon and wall."""
     rng = np.random.default_rng(seed)

@@ -165,6 +165,11 @@ class FakeLabelStudio:
                 return self._list_tasks(call.query)
             case ("GET", "api", "tasks", number):
                 return self.task_json(self._id(self.tasks, number, "Task"))
+            case ("GET" | "PATCH", "api", "annotations", number):
+                annotation = self.annotations[self._id(self.annotations, number, "Annotation")]
+                if call.method == "PATCH":
+                    annotation.update({**call.body, "updated_at": _now()})
+                return annotation
             case ("GET", "api", "predictions"):
                 return [p for p in self.predictions.values() if p["project"] == int(call.query["project"])]
             case (_, "api", "ml", *rest):

@@ -48,6 +48,10 @@ CASES = {
         f"<View>{IMAGE}{CLICK}{SMART_BRUSH}</View>",
         f"<View>{IMAGE}{CLICK}{BRUSH.replace('false', 'true').replace('Brush', 'Polygon')}</View>",
     ],
+    "tolerance": [
+        f"<View>{IMAGE}{CLICK}{BRUSH.replace('Brush', 'Polygon').replace('smart', f'tolerance={value} smart')}</View>"
+        for value in ('"wide"', '"-1"', '"51"', '"nan"', '""')
+    ],
     "smart-query": [f"<View>{IMAGE}{SMART_QUERY}{BRUSH}</View>"],
     "no-question-mark": [
         f"<View>{IMAGE}{CLICK}{QUERY.replace('?', 'b')}{BRUSH_AB}</View>",

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 from PIL import ImageColor
 
-from label_config.colours import HINT_COLOUR, QUESTION_COLOUR, VOID_COLOUR, is_red, label_colour
+from label_config.colours import (
+    HINT_COLOUR,
+    QUESTION_COLOUR,
+    VOID_COLOUR,
+    class_colours,
+    is_red,
+    label_colour,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -45,3 +52,15 @@ def test_red_is_recognised(colour: str) -> None:
 )
 def test_what_is_not_red(colour: str) -> None:
     assert not is_red(colour)
+
+
+def test_class_colours_are_those_of_the_config_or_else_ours() -> None:
+    config = """<View><Image name="i" value="$image"/><BrushLabels name="m" toName="i">
+      <Label value="car" background="#102030"/><Label value="way" alias="road" background="navy"/>
+      <Label value="sky"/><Label value="sea" background="no colour"/></BrushLabels></View>"""
+    found = class_colours(config, ["car", "road", "sky", "sea"])
+    assert found[:2] == [(16, 32, 48), (0, 0, 128)]
+    assert ["#{:02x}{:02x}{:02x}".format(*colour) for colour in found[2:]] == [
+        label_colour(2),
+        label_colour(3),
+    ]

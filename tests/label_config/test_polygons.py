@@ -147,3 +147,44 @@ def test_self_crossing_polygon_is_filled_by_the_nonzero_rule() -> None:
 def test_polygon_outside_the_image_is_cut_off() -> None:
     assert polygons_to_mask([[[-50, -50], [50, -50], [50, 50], [-50, 50]]], 4, 4).sum() == 4
     assert not polygons_to_mask([[[0, 150], [50, 150], [50, 180]]], 4, 4).any()
+
+
+def _turning(polygon: list[list[float]], width: int, height: int) -> float:
+    """Sum of all changes of direction in degrees; 360 for a convex outline."""
+    sides = np.diff(np.array([*polygon, polygon[0]]) * [width / 100, height / 100], axis=0)
+    angles = np.arctan2(sides[:, 1], sides[:, 0])
+    turns = (np.diff(np.append(angles, angles[0])) + np.pi) % (2 * np.pi) - np.pi
+    return float(np.degrees(np.abs(turns).sum()))
+
+
+@pytest.mark.parametrize("tilt", range(0, 90, 7))
+def test_outlines_are_smooth(tilt: int) -> None:
+    """An ellipse's outline turns once around; one along steps of pixels goes to and fro."""
+    canvas = np.zeros((240, 320), np.uint8)
+    cv2.ellipse(canvas, (160, 120), (110, 60), tilt, 0, 360, 1, -1)
+    (polygon,) = mask_to_polygons(canvas > 0)
+    assert _turning(polygon, 320, 240) < 365
+    assert len(polygon) < 35
+    assert _iou(polygons_to_mask([polygon], 240, 320), canvas > 0) > 0.99
+
+
+def test_corners_stay_sharp() -> None:
+    mask = np.zeros((60, 90), bool)
+    mask[:40, 10:70] = True
+    mask[20:, 50:90] = True
+    (polygon,) = mask_to_polygons(mask)
+    assert len(polygon) == 8
+    assert np.array_equal(polygons_to_mask([polygon], 60, 90), mask)
+
+
+def test_a_larger_tolerance_takes_fewer_points_and_stays_within_it() -> None:
+    mask = _blobs(300, 400, 5)
+    counts = []
+    for tolerance in (0.5, 1.0, 2.0, 4.0):
+        polygons = mask_to_polygons(mask, tolerance=tolerance, max_points=10_000, speck=0)
+        counts.append(sum(map(len, polygons)))
+        again = polygons_to_mask(polygons, 300, 400)
+        depth = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+        assert depth[again].max() <= tolerance + 1.5
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > 1.5 * counts[-1]

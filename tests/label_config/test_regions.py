@@ -9,6 +9,7 @@ from label_studio_sdk.label_interface.interface import LabelInterface
 from label_config import (
     ImageSchema,
     LabelConfigError,
+    PolygonForm,
     invalid_reason,
     mask_regions,
     read_masks,
@@ -153,3 +154,33 @@ def test_broken_polygons_are_said(points: Any) -> None:
     (region, *_) = mask_regions(_mask(), image, "cat", region_id="r")
     with pytest.raises(LabelConfigError):
         read_masks(image, [{**region, "value": {"points": points, "polygonlabels": ["cat"]}}])
+
+
+def _points(config: str, **options: Any) -> int:
+    rows, cols = np.mgrid[:200, :300]
+    disk = (rows - 100) ** 2 + (cols - 150) ** 2 < 90**2
+    (region,) = mask_regions(disk, read_schema(config).images[0], "cat", region_id="r", **options)
+    return len(region["value"]["points"])
+
+
+def test_the_tolerance_is_that_of_the_control_else_of_the_setting() -> None:
+    plain, own = render("click", ["cat"], "polygon"), render("click", ["cat"], "polygon", tolerance=4)
+    assert 'tolerance="4"' in own
+    assert _points(own) < _points(plain)
+    assert (
+        _points(own) == _points(plain, polygons=PolygonForm(4.0)) == _points(own, polygons=PolygonForm(0.5))
+    )
+    assert _points(plain, polygons=PolygonForm(0.1, 20)) <= 20
+    assert _points(own.replace('"4"', '"wide"'), polygons=PolygonForm(4.0)) == _points(own)
+
+
+def test_a_tolerance_is_part_of_what_a_config_shows() -> None:
+    digests = {
+        read_schema(config).digest
+        for config in (
+            render("click", ["cat"], "polygon"),
+            render("click", ["cat"], "polygon", tolerance=2),
+            render("click", ["cat"], "polygon", tolerance=3),
+        )
+    }
+    assert len(digests) == 3

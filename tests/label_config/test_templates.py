@@ -180,3 +180,12 @@ def test_options_that_cannot_work_are_refused() -> None:
         render("click", ["a"], "rle")  # type: ignore[arg-type]
     with pytest.raises(LabelConfigError, match=r"without the \$"):
         render("click", ["a"], field="$image")
+
+
+@pytest.mark.parametrize(
+    ("output", "tolerance", "words"),
+    [("brush", 1, "polygon alone"), ("polygon", -1, "0 to 50"), ("polygon", 51, "0 to 50")],
+)
+def test_tolerances_that_cannot_be_are_refused(output: Any, tolerance: float, words: str) -> None:
+    with pytest.raises(LabelConfigError, match=words):
+        render("click", ["a"], output, tolerance=tolerance)
