@@ -21,6 +21,7 @@ from backend.request_checks import check_request
 from backend.request_log import follow_requests
 from backend.service import Service
 from backend.settings import Settings
+from backend.status.routes import status_pages
 from label_config import LabelConfigError
 from model_zoo.errors import ModelZooError, WeightsMissing
 
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.before_request_funcs[None].insert(0, guard(access))
     for kind in (Exception, *FOREIGN_HANDLERS):
         app.register_error_handler(kind, _answer)
+    app.register_blueprint(status_pages(service))
     follow_requests(app, service.metrics)
     service.start()
     return app

@@ -189,7 +189,7 @@ def _metrics(service: Service) -> Any:
 
 def _ready(service: Service) -> Any:
     def ready() -> Any:
-        if problems := service.problems():
+        if problems := service.readiness.problems():
             return jsonify({"error": "; ".join(problems), "reasons": problems}), 503
         return jsonify({"status": "READY"})
 

@@ -26,6 +26,7 @@ from backend.scrape import Scrape
 from backend.segmenting import Segmenting
 from backend.services import open_images, open_studio
 from backend.settings import MEGABYTE, Settings
+from backend.status.watch import Watch
 from backend.store import Store
 from backend.studio import Studio
 from backend.warming import Warming
@@ -72,13 +73,13 @@ class Service:
             precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
             metrics=self.metrics,
         )
-        self._readiness = Readiness(self.store, self._decoder, settings.segmenter)
+        self.readiness = Readiness(self.store, self._decoder, settings.segmenter)
         self.metrics.registry.register(
             Scrape(
                 self.store.overview,
                 depth=lambda: self.engine.waiting,
                 caches=self.cache_bytes,
-                problems=self._readiness.problems,
+                problems=self.readiness.problems,
             )
         )
         self._building = threading.Lock()
@@ -102,6 +103,13 @@ class Service:
             images=lambda: self._parts.images,
             pusher=lambda: self._parts.pusher,
             metrics=self.metrics,
+        )
+
+        self.watch = Watch(
+            settings,
+            self._background,
+            studio=lambda: self._parts.studio,
+            images=lambda: self._parts.images,
         )
 
     @property
@@ -128,7 +136,7 @@ class Service:
         name = self.settings.segmenter
         steps = [
             Step(
-                lambda: self._readiness.warm_up(lambda: self.engine.run(lambda: self._decoder.warm_up(name))),
+                lambda: self.readiness.warm_up(lambda: self.engine.run(lambda: self._decoder.warm_up(name))),
                 f"the segmenter {name} cannot be built",
                 logging.ERROR,
             ),
@@ -198,10 +206,6 @@ class Service:
             self._warming.submitted(project, schema)
 
     # ------------------------------------------------------------------ for those who watch
-    def problems(self) -> list[str]:
-        """Why this process is not ready to answer clicks; empty when it is."""
-        return self._readiness.problems()
-
     def cache_bytes(self) -> dict[str, int]:
         """Bytes in memory by cache."""
         images = 0 if self._built is None else self._built.images.nbytes
