@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.metrics import CACHES, KINDS, PHASES, Metrics
+from backend.metrics import CACHES, PHASES, Metrics
 from backend.round_queue import Round
 from backend.status.forecast import Forecast, Point, forecast, interval
 from backend.store import Store, Version
@@ -133,7 +133,7 @@ def class_rows(live: Version | None, counts: Mapping[str, int]) -> tuple[ClassRo
 def speeds(metrics: Metrics) -> tuple[Speed, ...]:
     """Of what this process has answered lately; kinds without any are left out."""
     found = []
-    for name in (*KINDS, *PHASES):
+    for name in ("click", *PHASES, "opening"):
         seconds = sorted(metrics.recent(name))
         if seconds:
             last = len(seconds) - 1

@@ -28,6 +28,17 @@ SPOKEN = {
     "state": "earlier masks",
 }
 
+REASONS = {
+    "annotation_created": "New annotation",
+    "annotations_created": "New annotations",
+    "annotation_updated": "Changed annotation",
+    "annotation_deleted": "Deleted annotation",
+    "annotations_deleted": "Deleted annotations",
+    "tasks_created": "New tasks",
+    "tasks_deleted": "Deleted tasks",
+}
+"""Label Studio's events as people say them; other reasons are written for people already."""
+
 
 class Pages:
     """Renders pages; ``policy`` is the Content-Security-Policy under which they run."""
@@ -37,7 +48,7 @@ class Pages:
         style = (files / "status.css").read_text(encoding="utf-8")
         script = (files / "status.js").read_text(encoding="utf-8")
         self.policy = (
-            f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; img-src 'self'; "
+            f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; img-src 'self' data:; "
             "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
         self._environment = Environment(
@@ -46,7 +57,7 @@ class Pages:
         )  # fmt: skip
         own = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 - our own two files
         self._environment.globals.update(**own, charts=charts, ago=ago, spoken=SPOKEN, seconds=seconds)
-        self._environment.filters.update(percent=percent, thousands=lambda count: f"{count:,}")
+        self._environment.filters.update(percent=percent, reason=reason, thousands=lambda count: f"{count:,}")
 
     def project(
         self, figures: ProjectFigures, seen: Seen, metrics: Metrics, *, token: str, notice: str = ""
@@ -73,6 +84,11 @@ class Pages:
 def percent(value: float | None, digits: int = 1) -> str:
     """0.123 -> "12.3"; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def reason(text: str) -> str:
+    """Why there was a round."""
+    return REASONS.get(text) or text[:1].upper() + text[1:]
 
 
 def seconds(value: float) -> str:

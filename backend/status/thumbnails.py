@@ -63,7 +63,7 @@ def _rings(
             continue
         value = region.get("value") or {}
         x, y = value.get("x"), value.get("y")
-        if is_percent(x) and is_percent(y):
+        if is_percent(x) and is_percent(y) and x is not None and y is not None:
             centre = float(x) / 100 * size[0], float(y) / 100 * size[1]
             for radius, width, colour in ((RING + 1.5, 4, "#101418"), (RING, 2, "#ffffff")):
                 canvas.circle(centre, radius, outline=colour, width=width)

@@ -92,10 +92,10 @@ class Watch:
 
     def look(self, project: int) -> Seen:
         """What is known now; what is old is read anew meanwhile."""
+        seen = self.known(project)
         self._refresh(project, "studio", STUDIO_SECONDS, self._read)
         self._refresh(project, "doctor", DOCTOR_SECONDS, self._diagnose)
-        with self._lock:
-            return self._seen.get(project, Seen())
+        return seen
 
     def known(self, project: int) -> Seen:
         """What is known now, and nothing is read for it."""
