@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -16,30 +17,23 @@ pytestmark = pytest.mark.e2e
 
 CONFIG = render("pixel", LAND)
 TASKS, ANSWERED = 14, 7
-LOOKS = {
-    "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
-}
+LOOKS: tuple[tuple[str, Literal["light", "dark"], int], ...] = (
+    ("light", "light", 1280),
+    ("dark", "dark", 1280),
+    ("phone", "light", 390),
+)
 NewProject = Callable[..., Project]
 
 
 @pytest.fixture
-def pages(browser: Browser) -> Iterator[Callable[[str], Page]]:
-    """(look) -> a page of a browser that has that look; what its console says of mistakes fails the test."""
-    opened: list[Page] = []
+def page(browser: Browser) -> Iterator[Page]:
+    """What its console says of mistakes fails the test."""
+    opened = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     said: list[str] = []
-
-    def open_page(look: str) -> Page:
-        page = browser.new_context(**LOOKS[look]).new_page()  # type: ignore[arg-type]
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        opened.append(page)
-        return page
-
-    yield open_page
-    for page in opened:
-        page.context.close()
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    yield opened
+    opened.context.close()
     assert said == []
 
 
@@ -58,56 +52,47 @@ def answer(api: Api, project: int, task: int, seed: int) -> None:
     api.call("POST", f"/api/tasks/{task}/annotations/", json={"result": result, "lead_time": 20.0})
 
 
-def test_a_project_that_learns(
-    new_project: NewProject, api: Api, backend: Backend, pages: Callable[[str], Page]
-) -> None:
+@pytest.mark.timeout(900)
+def test_a_project_that_learns(new_project: NewProject, api: Api, backend: Backend, page: Page) -> None:
     files = {f"land{seed}.jpg": jpeg(land_scene(seed).image) for seed in range(TASKS)}
     project = new_project("Meadows and walls", CONFIG, files)
     last = backend.wait_for_rest(project.id)
-    page = pages("light")
-    address = f"{backend.server.url}/status/{project.id}"
-    page.goto(address)
+    page.goto(f"{backend.server.url}/status/{project.id}")
     expect(page.get_by_text("Too early to tell")).to_be_visible()
     for seed in range(ANSWERED):
         answer(api, project.id, project.tasks[seed], seed)
         if seed == ANSWERED - 1:
-            _see_it_run(page)
+            expect(page.locator("#rounds progress").first).to_be_visible(timeout=60_000)
+            _look(page, "round")
         last = backend.wait_for_rest(project.id, after=last.id)
 
-    # Without a reload: the new version, the next tasks with their pictures, and what the doctor found.
-    expect(page.locator("#versions .tag.done")).to_have_text("live")
-    expect(page.locator("#figures")).to_contain_text(f"{ANSWERED} of {TASKS}", timeout=30_000)
+    # Without a reload: the name, the new version, the next tasks with their pictures, what the doctor found.
     expect(page.get_by_role("heading", name="Meadows and walls")).to_be_visible()
+    expect(page.locator("#versions .tag.done")).to_have_text("live")
+    expect(page.locator("#versions .version").first).to_contain_text(f"{10 * ANSWERED} labels")
+    expect(page.locator("#figures")).to_contain_text(f"{ANSWERED} of {TASKS}", timeout=30_000)
+    expect(page.locator("#curve .next")).to_have_count(1 + 1)  # in the chart, and in its key
     expect(page.locator("#checks")).to_contain_text("checks by", timeout=60_000)
-    pictures = page.locator("#pictures img")
-    expect(pictures).to_have_count(6, timeout=30_000)
-    pictures.first.scroll_into_view_if_needed()
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('#pictures img')].every(one => one.naturalWidth > 0)"
-    )
-    _take_pictures(pages, address)
+    expect(page.locator("#pictures img")).to_have_count(6, timeout=30_000)
+    _look(page, "learnt")
     _roll_back_by_keys(page, backend, project.id, last.id)
 
 
-def _see_it_run(page: Page) -> None:
-    """The round shows while it runs, with its progress."""
-    expect(page.locator("#rounds progress").first).to_be_visible(timeout=60_000)
-    _shoot(page, "status-round")
-
-
-def _take_pictures(pages: Callable[[str], Page], address: str) -> None:
-    for look in LOOKS:
-        page = pages(look)
-        page.goto(address)
-        expect(page.locator("#pictures img")).to_have_count(6, timeout=30_000)
+def _look(page: Page, name: str) -> None:
+    """Pictures in both schemes and on a phone; nothing scrolls sideways."""
+    for look, scheme, width in LOOKS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
         for image in page.locator("#pictures img").all():
             image.scroll_into_view_if_needed()
         page.wait_for_function(
             "() => [...document.querySelectorAll('#pictures img')].every(one => one.naturalWidth > 0)"
         )
         page.evaluate("scrollTo(0, 0)")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
-        _shoot(page, f"status-{look}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        _shoot(page, f"status-{name}-{look}")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
 
 
 def _roll_back_by_keys(page: Page, backend: Backend, project: int, after: int) -> None:
