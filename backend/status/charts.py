@@ -21,6 +21,8 @@ class _Scale:
         step = 0.1 if max(values) - min(values) <= 0.5 else 0.2
         self.low = max(0.0, math.floor(min(values) / step - 0.2) * step)
         self.high = min(1.0, math.ceil(max(values) / step + 0.2) * step)
+        if self.high - self.low < 3 * step:  # a flat curve is shown as one
+            self.low = max(0.0, self.high - 3 * step)
         count = round((self.high - self.low) / step)
         self.ticks = [self.low + step * number for number in range(count + 1)]
 

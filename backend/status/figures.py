@@ -110,7 +110,15 @@ def curve(versions: Sequence[Version]) -> tuple[Point, ...]:
         and version.classes == classes
         and not {"aside", "rollback_of"} & version.metrics.keys()
     ]
-    return tuple(Point(one.labels, float(one.metrics["held_out_miou"]), one.number) for one in measured)
+    return tuple(
+        Point(
+            one.labels,
+            float(one.metrics["held_out_miou"]),
+            one.number,
+            int(one.metrics.get("held_out_labels") or 0),
+        )
+        for one in measured
+    )
 
 
 def class_rows(live: Version | None, counts: Mapping[str, int]) -> tuple[ClassRow, ...]:

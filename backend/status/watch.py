@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,7 +26,7 @@ from backend.studio import Studio, TaskInfo
 from label_config import ImageSchema, LabelConfigError, read_schema
 
 LOG = logging.getLogger(__name__)
-STUDIO_SECONDS = 5.0
+STUDIO_SECONDS = 10.0
 """Label Studio's side is read anew after so long; pictures where the version or the next tasks have changed."""
 DOCTOR_SECONDS = 300.0
 TASKS = 6
@@ -144,8 +144,9 @@ class Watch:
             target = read_schema(info.label_config).pixel_image
             if target is not None:
                 tasks = studio.next_tasks(project, TASKS)
-                pictures = [self._picture(studio, project, target, task) for task in tasks]
-                self._update(project, pictures=tuple(one for one in pictures if one is not None))
+                if not _shows(self.known(project).pictures, tasks, info.model_version):
+                    pictures = [self._picture(studio, project, target, task) for task in tasks]
+                    self._update(project, pictures=tuple(one for one in pictures if one is not None))
         except (ClickPickError, LabelConfigError) as problem:
             self._update(project, problem=str(problem))
 
@@ -178,3 +179,8 @@ class Watch:
         return Picture(
             task.id, name, width, height, queries, version, None if score is None else float(score)
         )
+
+
+def _shows(pictures: Sequence[Picture], tasks: Sequence[TaskInfo], version: str) -> bool:
+    """Whether these are the tasks' pictures already: reading a task brings all its masks over the network."""
+    return [(one.task, one.version) for one in pictures] == [(task.id, version) for task in tasks]

@@ -6,10 +6,13 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import requests
 
 from backend import log_context
+from backend.demo.clickpick import ClickPickServer
 from backend.logs import configure_logging
 
 pytestmark = pytest.mark.unit
@@ -113,3 +116,19 @@ def test_gunicorns_lines_are_json_too(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(line)["message"] == "Listening at: http://127.0.0.1:9090"
     for handler in logger.error_log.handlers[:]:
         logger.error_log.removeHandler(handler)
+
+
+@pytest.mark.integration
+def test_a_server_writes_nothing_but_json(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    server = ClickPickServer(
+        tmp_path / "data",
+        studio_url="http://127.0.0.1:9",
+        token="",
+        log=log,
+        settings={"CLICKPICK_LOG_FORMAT": "json", "CLICKPICK_SEGMENTER": "grabcut"},
+    )
+    with server:
+        requests.post(f"{server.url}/setup", json={"project": "1", "schema": "<View/>"}, timeout=60)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"gunicorn.error", "backend.request_log"} <= {line["logger"] for line in lines}

@@ -62,7 +62,8 @@ def test_a_project_that_learns(new_project: NewProject, api: Api, backend: Backe
     for seed in range(ANSWERED):
         answer(api, project.id, project.tasks[seed], seed)
         if seed == ANSWERED - 1:
-            expect(page.locator("#rounds progress").first).to_be_visible(timeout=60_000)
+            runs = page.locator("#rounds .round").filter(has_text=f"no. {last.id + 1}").locator("progress")
+            expect(runs).to_be_visible(timeout=60_000)
             _look(page, "round")
         last = backend.wait_for_rest(project.id, after=last.id)
 

@@ -63,8 +63,22 @@ def test_accuracy_stays_between_0_and_1_and_may_fall() -> None:
 def test_advice_follows_the_gain() -> None:
     found = Forecast(100, 0.6, 0.5, 0.7, gain=GAIN)
     assert "still help" in advice(found)
-    assert "flattening" in advice(Forecast(100, 0.6, 0.5, 0.7, gain=GAIN - 0.001))
+    assert "flattening" in advice(Forecast(100, 0.6, 0.55, 0.65, gain=GAIN - 0.001))
+    assert "too few labels to be sure" in advice(Forecast(100, 0.6, 0.4, 0.7, gain=GAIN - 0.001))
     assert "Too early" in advice(None)
+
+
+def test_seven_labels_that_are_all_right_are_no_certainty() -> None:
+    few, many = (
+        forecast([Point(count, 1.0, count, held_out) for count in (40, 60, 80, 100)])
+        for held_out in (7, 7000)
+    )
+    assert few is not None
+    assert many is not None
+    assert few.low < 0.8
+    assert "too few" in advice(few)
+    assert many.low > 0.98
+    assert "flattening" in advice(many)
 
 
 @pytest.mark.parametrize(("right", "union"), [(0, 1), (0, 10), (3, 10), (10, 10), (700, 1000)])

@@ -106,3 +106,27 @@ def test_many_looks_at_once_read_once(settings: Settings, diagnosed: list[int | 
     go.set()
     background.stop()
     assert len(calls) == 1
+
+
+def test_tasks_that_are_shown_already_are_not_read_again(
+    watch: Watch, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.status.watch.STUDIO_SECONDS", 0.0)
+    project, tasks = pixel_project
+    first, second = (f"clickpick-{project}-v{number}-abc123" for number in (1, 2))
+    for task in tasks:
+        predict(fake, project, task, first)
+    fake.projects[project]["model_version"] = first
+
+    def reads() -> int:
+        return sum(call.path.startswith("/api/tasks/") for call in fake.calls)
+
+    wait_for(watch, project, lambda seen: len(seen.pictures) == 6)
+    before, lists = reads(), len(fake.calls)
+    wait_for(watch, project, lambda _: len(fake.calls) > lists + 12)
+    assert reads() == before
+    for task in tasks:
+        predict(fake, project, task, second, 5)
+    fake.projects[project]["model_version"] = second
+    seen = wait_for(watch, project, lambda seen: {one.version for one in seen.pictures} == {second})
+    assert {one.queries for one in seen.pictures} == {5}
