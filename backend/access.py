@@ -19,8 +19,8 @@ from backend.errors import NotAllowed
 from backend.settings import Settings
 
 WEBHOOK_HEADER = "X-ClickPick-Secret"
-OPEN = frozenset({"/health"})
-"""Answers anybody: health checks of containers carry no credentials, and it tells nothing."""
+OPEN = frozenset({"/health", "/ready"})
+"""Answer anybody: checks of containers carry no credentials, and these tell nothing worth hiding."""
 ADVICE = (
     "in Label Studio's form of this backend choose Basic authentication, with the user and password of "
     "CLICKPICK_BASIC_AUTH_USER and _PASS, or run `clickpick connect` again"

@@ -18,8 +18,10 @@ from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
 from backend.request_body import BodyLimits
 from backend.request_checks import check_request
+from backend.request_log import follow_requests
 from backend.service import Service
 from backend.settings import Settings
+from backend.status.routes import status_pages
 from label_config import LabelConfigError
 from model_zoo.errors import ModelZooError, WeightsMissing
 
@@ -31,7 +33,7 @@ FOREIGN_HANDLERS = (AssertionError, IndexError, FileNotFoundError)
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application and start warming up in the background."""
     settings = settings or Settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     keep_freed_memory()
     # label-studio-ml 2.x opens a small database where it is imported; it belongs into our data folder.
     settings.data.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.before_request_funcs[None].insert(0, guard(access))
     for kind in (Exception, *FOREIGN_HANDLERS):
         app.register_error_handler(kind, _answer)
+    app.register_blueprint(status_pages(service))
+    follow_requests(app, service.metrics)
     service.start()
     return app
 

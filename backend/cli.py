@@ -77,6 +77,8 @@ def serve(
         "keep-alive": "75",  # longer than people think between clicks: who sends while it is closed gets no answer
         "name": "clickpick",
     }
+    if settings.log_format == "json":
+        options["logger-class"] = "backend.gunicorn_logs.GunicornJson"
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket"]
     command += [word for name, value in options.items() for word in (f"--{name}", value)]
     sys.stdout.flush()

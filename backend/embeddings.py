@@ -19,6 +19,7 @@ import numpy as np
 from backend.caches import ByteLRU, SingleFlight
 from backend.engines.out_of_memory import with_room
 from backend.images import UprightImage
+from backend.metrics import Metrics
 from backend.precomputed import EmbeddingFiles
 from model_zoo.prompt import Click, Prompt
 from model_zoo.registry import create_segmenter, find_model, open_segmenter, public_name
@@ -69,6 +70,7 @@ class Decoder:
         source: WeightSource | None = None,
         loaded: int = 2,
         precomputed: EmbeddingFiles | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """trusted: the one name that may hold a weight file, "NAME:FILE", because the settings gave it; other names
         come from labelling configs, which must not make this process read files. cache_bytes: for embeddings and
@@ -80,7 +82,9 @@ class Decoder:
         self._source = source or WeightSource()
         self._loaded = loaded
         self._precomputed = precomputed
+        self._metrics = metrics or Metrics()
         self._segmenters: OrderedDict[str, _Loaded] = OrderedDict()
+        self._built: set[str] = set()
         self._cache: ByteLRU[tuple[str, ...], Any] = ByteLRU(cache_bytes)
         self._encoding: SingleFlight[tuple[str, str], Embedding] = SingleFlight()
         self._building = threading.Lock()
@@ -120,7 +124,17 @@ class Decoder:
         self._make_room()
         with self._lock:
             self._segmenters[name] = _Loaded(made, files)
+            self._built.add(name)
         return made
+
+    def has_built(self, name: str) -> bool:
+        """Whether this process has built that segmenter: it can, even where it is not in memory now."""
+        return name in self._built
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of embeddings and states in memory."""
+        return self._cache.nbytes
 
     def _make_room(self) -> None:
         """For one more segmenter."""
@@ -168,11 +182,16 @@ class Decoder:
 
         def encode() -> Embedding:
             stored = self._precomputed.read(segmenter, image) if self._precomputed else None
-            made = stored or segmenter.encode(image.array)
+            if stored is None:
+                with self._metrics.timed("encode"):
+                    made = segmenter.encode(image.array)
+            else:
+                made = stored
             self._cache.put(key, made, made.nbytes)
             return made
 
         embedding: Embedding | None = self._cache.get(key)
+        self._metrics.looked_up("embedding", hit=embedding is not None)
         return self._encoding.do(key, encode) if embedding is None else embedding
 
     def decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
@@ -185,12 +204,19 @@ class Decoder:
     def _decode(self, name: str, image: UprightImage, prompt: Prompt) -> Mask:
         segmenter = self.segmenter(name)
         embedding = self._embedding(segmenter, image)
+        with self._metrics.timed("decode"):
+            return self._decode_prompt(segmenter, embedding, image, prompt)
+
+    def _decode_prompt(
+        self, segmenter: Segmenter, embedding: Embedding, image: UprightImage, prompt: Prompt
+    ) -> Mask:
         if not segmenter.stateful:
             return segmenter.decode(embedding, prompt)
         missing = [prompt]
         state: Any = None
         while (earlier := _earlier(missing[0])) is not None:
             state = self._cache.get((image.digest, segmenter.fingerprint, earlier.key()))
+            self._metrics.looked_up("state", hit=state is not None)
             if state is not None:
                 break
             missing.insert(0, earlier)

@@ -21,6 +21,18 @@ class NotAllowed(ClickPickError):
     status = 401
 
 
+class Forbidden(ClickPickError):
+    """The caller may not do this from where it came."""
+
+    status = 403
+
+
+class NotFound(ClickPickError):
+    """There is no such thing here."""
+
+    status = 404
+
+
 class ConfigProblem(ClickPickError):
     """A setting, or the project's labelling config, does not allow what was asked."""
 

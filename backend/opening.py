@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from backend import log_context
 from backend.caches import SingleFlight
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
@@ -19,6 +20,7 @@ from backend.learning.confirming import shows_classes
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Pusher, Queue
 from backend.learning.versions import Versions, version_name
+from backend.metrics import Metrics
 from backend.settings import Settings
 from backend.store import Store
 from backend.studio import TaskInfo
@@ -47,7 +49,9 @@ class Opening:
         *,
         images: Callable[[], ImageFetcher],
         pusher: Callable[[], Pusher],
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self.versions = Versions(store, settings.versions_folder, lambda: settings.torch_device)
         self._settings = settings
         self._store = store
@@ -74,7 +78,11 @@ class Opening:
                 continue
             late = time.monotonic() > deadline
             empty = nothing(version_name(project, 0, EMPTY))
-            answers[key] = empty if late else self._open_task(project, schema, target, task, deadline)
+            if late:
+                answers[key] = empty
+                continue
+            with self._metrics.timed("opening"):
+                answers[key] = self._open_task(project, schema, target, task, deadline)
         return [answers[key] for key in keys]
 
     def _open_task(
@@ -90,6 +98,7 @@ class Opening:
             live = None
         version = live.name if live else version_name(project, 0, schema.digest)
         info = task_info(task)
+        log_context.bind(task=info.id, version=version)
 
         def propose() -> dict[str, Any]:
             answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}

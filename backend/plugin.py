@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flask import Flask, jsonify, request
+from flask import Flask, Response, jsonify, request
 from label_studio_ml.model import LabelStudioMLBase
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from backend.errors import BadRequest
 from backend.service import LABEL_EVENTS, Service
@@ -160,6 +162,8 @@ def create_server(service: Service) -> Flask:
         api.TRAIN_EVENTS = EVENTS
     server: Flask = api.init_app(ClickPick)
     server.add_url_rule("/versions", "clickpick_versions", _versions(service), methods=["GET"])
+    server.view_functions["metrics"] = _metrics(service)  # theirs answers with an empty object
+    server.add_url_rule("/ready", "clickpick_ready", _ready(service), methods=["GET"])
     return server
 
 
@@ -174,3 +178,19 @@ def _versions(service: Service) -> Any:
         return jsonify({"versions": [name for number in numbers for name in service.version_names(number)]})
 
     return versions
+
+
+def _metrics(service: Service) -> Any:
+    def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return metrics
+
+
+def _ready(service: Service) -> Any:
+    def ready() -> Any:
+        if problems := service.readiness.problems():
+            return jsonify({"error": "; ".join(problems), "reasons": problems}), 503
+        return jsonify({"status": "READY"})
+
+    return ready

@@ -22,6 +22,7 @@ from backend.errors import BadRequest, ModelUnavailable
 from backend.images import ImageFetcher, UprightImage
 from backend.learning.labelled import image_urls
 from backend.learning.proposals import drop_invalid
+from backend.metrics import Metrics
 from backend.settings import Settings
 from label_config import (
     ImageSchema,
@@ -59,8 +60,14 @@ class Segmenting:
     """Answers interactive requests."""
 
     def __init__(
-        self, settings: Settings, images: ImageFetcher, decoder: Decoder, engine: LocalEngine
+        self,
+        settings: Settings,
+        images: ImageFetcher,
+        decoder: Decoder,
+        engine: LocalEngine,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._settings = settings
         self._images = images
         self._decoder = decoder
@@ -83,39 +90,57 @@ class Segmenting:
 
         A hint answers clicks only, and only where the image has a control for it.
         """
+        with self._metrics.timed("click"):
+            return self._segment(schema, task, request)
+
+    def _segment(
+        self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + self._settings.answer_seconds
         target = schema.image(request.image)
-        image = self._images.get(_url(target, task, request), task.get("id"))
+        with self._metrics.timed("image"):
+            image = self._images.get(_url(target, task, request), task.get("id"))
         height, width = image.array.shape[:2]
         prompt = request.prompt(height, width)
         name = target.segmenter or self._settings.segmenter
         answer = self._answer(name, image, prompt, deadline, hinted=_wants_hint(target, prompt))
-        try:
-            regions = _regions(
-                answer,
-                target,
-                request,
-                region_id=_region_id(task, request, prompt),
-                polygon_over_pixels=self._settings.polygon_over_pixels,
-                polygons=PolygonForm(self._settings.polygon_tolerance, self._settings.polygon_points),
-            )
-        except LabelConfigError as error:
-            raise BadRequest(str(error)) from error
-        prediction = {"result": regions, "score": round(answer.score, 4), "model_version": public_name(name)}
-        return drop_invalid(prediction, schema)
+        with self._metrics.timed("regions"):
+            try:
+                regions = _regions(
+                    answer,
+                    target,
+                    request,
+                    region_id=_region_id(task, request, prompt),
+                    polygon_over_pixels=self._settings.polygon_over_pixels,
+                    polygons=PolygonForm(self._settings.polygon_tolerance, self._settings.polygon_points),
+                )
+            except LabelConfigError as error:
+                raise BadRequest(str(error)) from error
+            prediction = {
+                "result": regions,
+                "score": round(answer.score, 4),
+                "model_version": public_name(name),
+            }
+            return drop_invalid(prediction, schema)
 
     def _answer(
         self, name: str, image: UprightImage, prompt: Prompt, deadline: float, *, hinted: bool
     ) -> _Answer:
         """Equal requests under way share one computation."""
 
+        asked = time.perf_counter()
+
         def compute() -> _Answer:
+            self._metrics.observe("wait", time.perf_counter() - asked)
             mask = self._decoder.decode(name, image, prompt)
-            logits, contradicted = honour_clicks(mask.logits, prompt.clicks)
-            if contradicted:
-                LOG.info("%s contradicted %d of %d clicks; repaired", name, contradicted, len(prompt.clicks))
-            hint = suggest_click(replace(mask, logits=logits), prompt) if hinted else None
-            return _Answer(logits > 0, float(min(1.0, max(0.0, mask.score))), hint)
+            with self._metrics.timed("repair"):
+                logits, contradicted = honour_clicks(mask.logits, prompt.clicks)
+                if contradicted:
+                    LOG.info(
+                        "%s contradicted %d of %d clicks; repaired", name, contradicted, len(prompt.clicks)
+                    )
+                hint = suggest_click(replace(mask, logits=logits), prompt) if hinted else None
+                return _Answer(logits > 0, float(min(1.0, max(0.0, mask.score))), hint)
 
         try:
             return self._flights.do(

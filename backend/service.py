@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from backend import log_context
 from backend.background import Background, Step
 from backend.embeddings import Decoder
 from backend.engines.local import LocalEngine
 from backend.errors import BadRequest
 from backend.images import ImageFetcher
 from backend.learning.pushing import Pusher
+from backend.metrics import Metrics
 from backend.model_check import refuse_learners
 from backend.opening import Opening, nothing, task_info
 from backend.precomputed import EmbeddingFiles
+from backend.readiness import Readiness
 from backend.round_queue import ASKED_FOR
+from backend.scrape import Scrape
 from backend.segmenting import Segmenting
 from backend.services import open_images, open_studio
 from backend.settings import MEGABYTE, Settings
+from backend.status.watch import Watch
 from backend.store import Store
 from backend.studio import Studio
 from backend.warming import Warming
@@ -56,6 +61,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.metrics = Metrics()
         self.store = Store(settings.store_url)
         self.engine = LocalEngine(settings, self.store)
         self._decoder = Decoder(
@@ -65,6 +71,16 @@ class Service:
             source=WeightSource(settings.weights_folder),
             loaded=settings.loaded_segmenters,
             precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
+            metrics=self.metrics,
+        )
+        self.readiness = Readiness(self.store, self._decoder, settings.segmenter)
+        self.metrics.registry.register(
+            Scrape(
+                self.store.overview,
+                depth=lambda: self.engine.waiting,
+                caches=self.cache_bytes,
+                problems=self.readiness.problems,
+            )
         )
         self._building = threading.Lock()
         self._built: _Parts | None = None
@@ -86,6 +102,14 @@ class Service:
             self._warming,
             images=lambda: self._parts.images,
             pusher=lambda: self._parts.pusher,
+            metrics=self.metrics,
+        )
+
+        self.watch = Watch(
+            settings,
+            self._background,
+            studio=lambda: self._parts.studio,
+            images=lambda: self._parts.images,
         )
 
     @property
@@ -102,8 +126,8 @@ class Service:
         with self._building:
             if self._built is None:
                 studio = open_studio(self.settings)
-                images = open_images(self.settings, studio)
-                segmenting = Segmenting(self.settings, images, self._decoder, self.engine)
+                images = open_images(self.settings, studio, self.metrics)
+                segmenting = Segmenting(self.settings, images, self._decoder, self.engine, self.metrics)
                 self._built = _Parts(studio, images, segmenting, Pusher(self.settings, studio, images))
             return self._built
 
@@ -112,7 +136,7 @@ class Service:
         name = self.settings.segmenter
         steps = [
             Step(
-                lambda: self.engine.run(lambda: self._decoder.warm_up(name)),
+                lambda: self.readiness.warm_up(lambda: self.engine.run(lambda: self._decoder.warm_up(name))),
                 f"the segmenter {name} cannot be built",
                 logging.ERROR,
             ),
@@ -151,6 +175,7 @@ class Service:
         self, project: int, config: str, tasks: Sequence[Mapping[str, Any]], context: Any
     ) -> list[dict[str, Any]]:
         """One prediction a task. With a context: the mask of its clicks; without: queries and pre-annotation."""
+        log_context.bind(project=project)
         schema = _schema(config)
         for task in tasks:
             task_info(task)  # refuses what is no task
@@ -161,12 +186,14 @@ class Service:
                 return [nothing(None) for _ in tasks]
             if len(tasks) != 1:
                 raise BadRequest(f"a context with {len(tasks)} tasks was got; expected exactly one task")
+            log_context.bind(task=tasks[0]["id"])
             return [self._parts.segmenting.segment(schema, tasks[0], request)]
         self._pixel_project(project, schema)
         return self._opening.open(project, schema, tasks)
 
     def event(self, action: str, project: int, config: str | None) -> None:
         """A webhook: a hint that labels may have changed, or the wish for a round."""
+        log_context.bind(project=project)
         schema = None if config is None else _schema(config)
         if schema is not None:
             self._pixel_project(project, schema)
@@ -177,6 +204,12 @@ class Service:
                 self.labels_changed(project, action.lower())
         if schema is not None and action in SUBMISSIONS:
             self._warming.submitted(project, schema)
+
+    # ------------------------------------------------------------------ for those who watch
+    def cache_bytes(self) -> dict[str, int]:
+        """Bytes in memory by cache."""
+        images = 0 if self._built is None else self._built.images.nbytes
+        return {"image": images, "embedding and state": self._decoder.nbytes}
 
     # ------------------------------------------------------------------ the learning loop
     def labels_changed(self, project: int, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backend.errors import ConfigProblem
 from backend.images import ImageFetcher
+from backend.metrics import Metrics
 from backend.settings import MEGABYTE, Settings
 from backend.studio import Studio
 
@@ -18,7 +19,7 @@ def open_studio(settings: Settings) -> Studio:
     return Studio(settings.label_studio_url, settings.token, timeout=settings.studio_timeout)
 
 
-def open_images(settings: Settings, studio: Studio) -> ImageFetcher:
+def open_images(settings: Settings, studio: Studio, metrics: Metrics | None = None) -> ImageFetcher:
     """The fetcher of task images, with this installation's policy and limits."""
     return ImageFetcher(
         studio,
@@ -26,4 +27,5 @@ def open_images(settings: Settings, studio: Studio) -> ImageFetcher:
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
         cache_bytes=settings.image_cache_mb * MEGABYTE,
+        metrics=metrics,
     )

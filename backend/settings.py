@@ -61,6 +61,7 @@ class Settings(BaseSettings):
         description="a click that still waits for the model then is dropped: Label Studio gives up at 100",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
     segmenter: str = "clicknet"

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Column, delete, func, insert, select, tuple_, update
 
 from backend.database import Database
+from backend.overview import Overview
 from backend.round_queue import RoundQueue
 from backend.tables import LABELS, OUTBOX, PROJECTS, VERSIONS
 
@@ -54,11 +55,12 @@ class Parcel:
 
 
 class Store:
-    """Access to all tables; ``rounds`` is the queue of rounds."""
+    """Access to all tables; ``rounds`` is the queue of rounds, ``overview`` counts."""
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self.rounds = RoundQueue(self._database)
+        self.overview = Overview(self._database)
 
     def close(self) -> None:
         self._database.close()

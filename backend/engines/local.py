@@ -117,6 +117,12 @@ class LocalEngine:
         atexit.register(self.stop)
 
     @property
+    def waiting(self) -> int:
+        """Model calls that wait for a thread."""
+        models = self._models
+        return 0 if models is None else len(models)
+
+    @property
     def training_pid(self) -> int | None:
         process = self._process
         return None if process is None or process.poll() is not None else process.pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import itertools
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 from backend.errors import TooLate
@@ -59,7 +61,10 @@ class ModelQueue:
     ) -> Future[T]:
         """deadline: of time.monotonic; a call whose turn comes later ends with TooLate. RuntimeError after `stop`."""
         now, future = time.monotonic(), Future[T]()
-        call = _Call(now + urgency.value, next(self._numbers), function, future, urgency, now, deadline)
+        in_context = partial(
+            contextvars.copy_context().run, function
+        )  # its lines in the log tell whose it is
+        call = _Call(now + urgency.value, next(self._numbers), in_context, future, urgency, now, deadline)
         with self._lock:
             self._threads.submit(self._take_turn)  # whichever call is first then, which may be another one
             heapq.heappush(self._waiting, call)

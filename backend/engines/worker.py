@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+from backend import log_context
 from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
 from backend.engines.local import share_cores
 from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
@@ -119,6 +120,8 @@ class Worker:
     def _run(self, claimed: Round) -> None:
         rounds = self._store.rounds
         self._claimed = claimed.id
+        log_context.clear()
+        log_context.bind(project=claimed.project, round=claimed.id)
         beat = _Heartbeat(self._store, claimed.id)
         try:
             with beat:
@@ -128,6 +131,7 @@ class Worker:
             rounds.finish(claimed.id, "done", outcome.message, outcome.version)
             if not outcome.complete:
                 rounds.request(claimed.project, "rest of the queue", delay=REST_SECONDS)
+            log_context.bind(version=outcome.version)
             LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
         except StoreUnavailable:
             raise
@@ -198,7 +202,7 @@ def _import_compiler() -> None:
 def main(kind: Kind) -> None:
     """Entry point of a training process."""
     settings = Settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     keep_freed_memory()

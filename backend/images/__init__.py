@@ -12,6 +12,7 @@ from backend.errors import ImageProblem
 from backend.images.decode import UprightImage, decode
 from backend.images.download import Downloader
 from backend.images.policy import HostPolicy, public_url
+from backend.metrics import Metrics
 from backend.studio import Studio
 
 __all__ = ["ImageFetcher", "UprightImage"]
@@ -38,7 +39,9 @@ class ImageFetcher:
         cache_bytes: int = 512 << 20,
         timeout: tuple[float, float] = (3, 20),
         deadline: float = 60,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._studio = studio
         self._max_pixels = max_pixels
         policy = HostPolicy(allowed_hosts)
@@ -57,9 +60,16 @@ class ImageFetcher:
                 f"task {task_id} has no image address (got {url!r:.100}); check the task's data"
             )
         kept = self._cache.get(url)
-        if kept is not None and time.monotonic() < kept[0]:
+        hit = kept is not None and time.monotonic() < kept[0]
+        self._metrics.looked_up("image", hit=hit)
+        if kept is not None and hit:
             return kept[1]
         return self._flights.do(url, lambda: self._load(url, task_id))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of images in memory."""
+        return self._cache.nbytes
 
     def close(self) -> None:
         """Close the pooled connections; a later call opens new ones."""

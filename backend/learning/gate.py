@@ -87,7 +87,8 @@ class Gate:
         total = int(matrix.sum())
         if not total:
             return {
-                "held_out_labels": 0, "held_out_accuracy": None, "held_out_miou": None, "held_out_iou": {},
+                "held_out_labels": 0, "held_out_accuracy": None, "held_out_miou": None,
+                "held_out_iou": {}, "held_out_counts": {},
             }  # fmt: skip
         iou = {
             c: round(float(v), 4) for c, v in zip(classes, class_iou(matrix), strict=True) if not np.isnan(v)
@@ -97,6 +98,7 @@ class Gate:
             "held_out_accuracy": round(float(np.trace(matrix)) / total, 4),
             "held_out_miou": round(mean_iou(matrix), 4),
             "held_out_iou": iou,
+            "held_out_counts": _counts(matrix, classes),
         }
 
     def refusal(
@@ -144,3 +146,14 @@ class Gate:
             guesses = Guesses.read(self._versions.folder(live))
             self._champions[live.project] = live.name, guesses
         return guesses
+
+
+def _counts(matrix: NDArray[np.int64], classes: Sequence[str]) -> dict[str, list[int]]:
+    """Of each class that was held out or guessed: pixels in the intersection, in the union, and held out."""
+    right, held, guessed = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    union = held + guessed - right
+    return {
+        name: [int(right[index]), int(union[index]), int(held[index])]
+        for index, name in enumerate(classes)
+        if union[index]
+    }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import requests
 
+from backend import log_context
+from backend.demo.clickpick import ClickPickServer
 from backend.logs import configure_logging
 
 pytestmark = pytest.mark.unit
@@ -66,3 +72,63 @@ def test_a_message_about_tokens_stays_readable(capsys: pytest.CaptureFixture[str
     message = "legacy token authentication has been disabled for this organization"
     logging.getLogger("backend.test").error(message)
     assert message in capsys.readouterr().err
+
+
+def test_json_lines_hold_fields_and_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+    log_context.bind(request="r1", project=7, task=3, version="clickpick-7-v2-abc")
+    try:
+        raise ValueError("Bearer abcdefghijklm0p")
+    except ValueError:
+        logging.getLogger("backend.test").exception('a "quoted" line\nof %s', "Token abcdefghij0")
+    finally:
+        log_context.clear()
+    (line,) = capsys.readouterr().err.splitlines()
+    found = json.loads(line)
+    assert found["message"] == 'a "quoted" line\nof [secret]'
+    assert (found["request"], found["project"], found["task"]) == ("r1", 7, 3)
+    assert found["version"] == "clickpick-7-v2-abc"
+    assert (found["level"], found["logger"]) == ("ERROR", "backend.test")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found["time"])
+    assert "ValueError: [secret]" in found["exception"]
+
+
+def test_text_lines_end_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO")
+    log_context.bind(task=3, request="r1")
+    logging.getLogger("backend.test").info("hello")
+    log_context.bind(task=None)
+    logging.getLogger("backend.test").info("hello")
+    log_context.clear()
+    logging.getLogger("backend.test").info("hello")
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("hello")[2] for line in printed] == [" [request=r1 task=3]", " [request=r1]", ""]
+
+
+def test_gunicorns_lines_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    from gunicorn.config import Config
+
+    from backend.gunicorn_logs import GunicornJson
+
+    logger = GunicornJson(Config())
+    logger.info("Listening at: %s", "http://127.0.0.1:9090")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "Listening at: http://127.0.0.1:9090"
+    for handler in logger.error_log.handlers[:]:
+        logger.error_log.removeHandler(handler)
+
+
+@pytest.mark.integration
+def test_a_server_writes_nothing_but_json(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    server = ClickPickServer(
+        tmp_path / "data",
+        studio_url="http://127.0.0.1:9",
+        token="",
+        log=log,
+        settings={"CLICKPICK_LOG_FORMAT": "json", "CLICKPICK_SEGMENTER": "grabcut"},
+    )
+    with server:
+        requests.post(f"{server.url}/setup", json={"project": "1", "schema": "<View/>"}, timeout=60)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"gunicorn.error", "backend.request_log"} <= {line["logger"] for line in lines}

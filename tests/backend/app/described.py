@@ -15,7 +15,7 @@ DESCRIPTION: dict[str, Any] = json.loads(
 
 def schema_of(path: str, status: str = "") -> dict[str, Any]:
     """Schema of a path's request, or of its answer with that status."""
-    (operation,) = DESCRIPTION["paths"][path].values()
+    (operation,) = (one for name, one in DESCRIPTION["paths"][path].items() if name != "parameters")
     body = (
         operation["responses"].get(status, operation["responses"]["default"])
         if status

@@ -124,7 +124,7 @@ def test_a_restart_looks_for_labels_that_came_meanwhile(
 def test_an_unknown_learner_of_the_settings_is_one_line_in_the_log_at_the_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str
 ) -> None:
-    monkeypatch.setattr("backend.app.configure_logging", lambda _: None)  # it replaces caplog's handler
+    monkeypatch.setattr("backend.app.configure_logging", lambda *_: None)  # it replaces caplog's handler
     app = create_app(settings.model_copy(update={"segmenter": "grabcut", setting: "probe-no"}))
     service: Service = app.extensions["clickpick"]
     try:

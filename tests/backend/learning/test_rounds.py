@@ -137,6 +137,11 @@ def test_a_class_answered_once_is_learnt_and_not_held_out(
     live = loop.store.live_version(project)
     assert live is not None
     assert 5 < live.metrics["held_out_labels"] < 35, "about half of sky is held out, and nothing of grass"
+    counts = live.metrics["held_out_counts"]
+    assert sum(held for _, _, held in counts.values()) == live.metrics["held_out_labels"]
+    assert {name: round(both / union, 4) for name, (both, union, _) in counts.items()} == live.metrics[
+        "held_out_iou"
+    ]
     prediction = next(iter(fake.predictions.values()))
     assert {label for r in masks_of(prediction) for label in r["value"][r["type"]]} == set(CLASSES)
     loop.close()

@@ -1,0 +1,102 @@
+"""The status page over HTTP. Behind the same guard as everything else (`backend.access`)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from flask import Blueprint, Response, make_response, redirect, request
+
+from backend.errors import BadRequest, Forbidden, NotFound
+from backend.service import Service
+from backend.status.figures import read_figures
+from backend.status.page import Pages
+from backend.status.roll_back import ask_for
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+NOTICES = {"rollback": "A round is on its way that makes the earlier version live again."}
+
+
+class Tokens:
+    """Tokens of the page's forms: only who can read the page knows them, and another site cannot."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def make(self, project: int) -> str:
+        return hmac.new(self._key, f"status/{project}".encode(), hashlib.sha256).hexdigest()
+
+    def check(self, project: int, given: str) -> None:
+        """Raise Forbidden for what another site, or a page of before a restart, has sent."""
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        known = hmac.compare_digest(given.encode("utf-8", "replace"), self.make(project).encode())
+        if site != "same-origin" or not known:
+            raise Forbidden(
+                "the form came from another site or from a page of before a restart; reload the status page and "
+                "press the button again"
+            )
+
+
+def status_pages(service: Service) -> Blueprint:
+    """The routes under /status/."""
+    pages, tokens = Pages(), Tokens()
+    blueprint = Blueprint("status", __name__, url_prefix="/status")
+
+    @blueprint.get("/")
+    def listing() -> Response:
+        numbers = service.store.projects()
+        found = [(read_figures(service.store, number), service.watch.known(number)) for number in numbers]
+        return _html(pages.listing(found), pages)
+
+    @blueprint.get("/<int:project>")
+    def project_page(project: int) -> Response:
+        _known(service, project)
+        figures = read_figures(service.store, project)
+        notice = NOTICES.get(request.args.get("done", ""), "")
+        html = pages.project(
+            figures, service.watch.look(project), service.metrics, token=tokens.make(project), notice=notice
+        )
+        return _html(html, pages)
+
+    @blueprint.get("/<int:project>/thumbnails/<name>")
+    def thumbnail(project: int, name: str) -> Response:
+        content = service.watch.thumbnail(project, name)
+        if content is None:
+            raise NotFound("this picture is not kept any more; reload the status page")
+        answer = Response(content, content_type="image/jpeg")
+        answer.headers.update({**HEADERS, "Cache-Control": "private, max-age=86400, immutable"})
+        return answer
+
+    @blueprint.post("/<int:project>/rollback")
+    def rollback(project: int) -> Response:
+        tokens.check(project, request.form.get("token", ""))
+        number = request.form.get("version", "")
+        if not (number.isascii() and number.isdigit() and len(number) <= 9):
+            raise BadRequest(
+                f"version is {number[:20]!r}; expected the number of one of the project's versions"
+            )
+        _known(service, project)
+        ask_for(service, project, int(number))
+        return make_response(redirect(f"../{project}?done=rollback", 303))
+
+    return blueprint
+
+
+def _known(service: Service, project: int) -> None:
+    if project not in service.store.projects():
+        raise NotFound(
+            f"project {project} is not known here; open one of its pages in Label Studio, or run "
+            f"`clickpick connect --project {project}`, when it asks for pixels"
+        )
+
+
+def _html(text: str, pages: Pages) -> Response:
+    answer = Response(text, content_type="text/html; charset=utf-8")
+    answer.headers.update({**HEADERS, "Content-Security-Policy": pages.policy})
+    return answer
