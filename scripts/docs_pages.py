@@ -43,7 +43,9 @@ def settings_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "settings.md": settings_page,
-    "troubleshooting.md": lambda: NOTE.format("the doctor's code and users.json") + troubleshooting_page(ROOT),
+    "troubleshooting.md": lambda: (
+        NOTE.format("the doctor's code and users.json") + troubleshooting_page(ROOT)
+    ),
     "users.md": lambda: NOTE.format("users.json") + users_page(ROOT),
 }
 
@@ -62,7 +64,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a page is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 when a page is out of date"
+    )
     if parser.parse_args().check:
         names = outdated(ROOT / "docs")
         if names:

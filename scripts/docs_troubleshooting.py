@@ -27,7 +27,12 @@ SOURCES = {
     "Rebuilding a lost database": "backend/doctor/rebuild.py",
 }
 CALLS = ("Finding", "_Finding", "Problem", "ModelProblem")
-SHARED = ("label_config/schema.py", "backend/connect.py", "backend/doctor/installation.py", "backend/doctor/project.py")
+SHARED = (
+    "label_config/schema.py",
+    "backend/connect.py",
+    "backend/doctor/installation.py",
+    "backend/doctor/project.py",
+)
 """Where names get their values that the sources import or are given."""
 HEAD = """# Troubleshooting
 
@@ -113,7 +118,9 @@ def _sections(root: Path) -> Iterator[str]:
 
 
 def _statements(tree: ast.AST) -> list[ast.stmt]:
-    return sorted((node for node in ast.walk(tree) if isinstance(node, ast.stmt)), key=lambda node: node.lineno)
+    return sorted(
+        (node for node in ast.walk(tree) if isinstance(node, ast.stmt)), key=lambda node: node.lineno
+    )
 
 
 def _calls(function: ast.stmt) -> list[ast.Call]:

@@ -37,7 +37,9 @@ class Entry:
 
 def read_entries(root: Path) -> dict[str, list[Entry]]:
     """Complaints and defects, in their order."""
-    data: dict[str, list[dict[str, Any]]] = json.loads((root / "docs" / "users.json").read_text(encoding="utf-8"))
+    data: dict[str, list[dict[str, Any]]] = json.loads(
+        (root / "docs" / "users.json").read_text(encoding="utf-8")
+    )
     return {
         kind: [Entry(**{**row, "doctor": tuple(row["doctor"]), "tests": tuple(row["tests"])}) for row in rows]
         for kind, rows in data.items()
