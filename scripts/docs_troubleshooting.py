@@ -143,22 +143,22 @@ def _assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.expr]:
 
 def _texts(node: ast.expr, names: Mapping[str, ast.expr]) -> list[str]:
     """All texts that an expression may have, as far as the source tells."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value]
-    if isinstance(node, ast.IfExp):
-        return [*_texts(node.body, names), *_texts(node.orelse, names)]
-    if isinstance(node, ast.JoinedStr):
-        parts = [_texts(part, names) for part in node.values]
-        return ["".join(choice) for choice in product(*parts)]
-    if isinstance(node, ast.FormattedValue):
-        return _texts(node.value, names)
-    if isinstance(node, ast.BinOp):
-        return [a + b for a, b in product(_texts(node.left, names), _texts(node.right, names))]
-    if isinstance(node, ast.Name) and node.id in names:
-        return _texts(names[node.id], {name: value for name, value in names.items() if name != node.id})
-    if ast.unparse(node) in PROJECT:
-        return ["7"]
-    return [UNKNOWN]
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=first, orelse=second):
+            found = [*_texts(first, names), *_texts(second, names)]
+        case ast.JoinedStr(values=parts):
+            found = ["".join(choice) for choice in product(*(_texts(part, names) for part in parts))]
+        case ast.FormattedValue(value=inner):
+            found = _texts(inner, names)
+        case ast.BinOp(left=left, right=right):
+            found = [a + b for a, b in product(_texts(left, names), _texts(right, names))]
+        case ast.Name(id=name) if name in names:
+            found = _texts(names[name], {other: value for other, value in names.items() if other != name})
+        case _:
+            found = ["7" if ast.unparse(node) in PROJECT else UNKNOWN]
+    return found
 
 
 def _shown(text: str) -> str:

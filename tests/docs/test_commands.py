@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 import requests
 import typer.main
 from PIL import Image
+from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.demo.process import free_port
@@ -126,21 +130,45 @@ def project(fake: FakeLabelStudio) -> list[int]:
     return [fake.upload(number, f"photo-{n}.jpg", jpeg(n)) for n in range(6)]
 
 
+@dataclass(frozen=True)
+class Shell:
+    """A terminal in an empty folder, with the settings of a fake Label Studio."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, line: str) -> str:
+        """What a line printed; it has to succeed. ``clickpick`` runs in this process: starting one takes seconds."""
+        if line.startswith("clickpick "):
+            done = CliRunner().invoke(app, shlex.split(line)[1:], env=self.environment)
+            assert done.exit_code == 0, f"{line}: {done.output}{done.exception!r}"
+            return done.output
+        bash = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert bash.returncode == 0, f"{line}: {bash.stdout}{bash.stderr}"
+        return bash.stdout
+
+
 @pytest.fixture
-def shell(settings: Settings, tmp_path: Path) -> Callable[..., str]:
-    """Runs one line of bash in an empty folder, and returns what it printed; it has to succeed."""
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    script = commands / "clickpick"
+def shell(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    script = programs / "clickpick"
     script.write_text(
         f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m backend.cli "$@"\n', encoding="utf-8"
     )
     script.chmod(0o755)
-    work = tmp_path / "work"
-    work.mkdir()
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     environment = {
-        **os.environ,
-        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "LABEL_STUDIO_URL": settings.label_studio_url,
         "LABEL_STUDIO_API_KEY": settings.token,
         "CLICKPICK_DATA": str(settings.data),
@@ -148,43 +176,27 @@ def shell(settings: Settings, tmp_path: Path) -> Callable[..., str]:
         "CLICKPICK_PORT": str(free_port(9190)),
         "COLUMNS": "200",
     }
-
-    def run(line: str, **more: str) -> str:
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=work,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    run.work, run.environment = work, environment  # type: ignore[attr-defined]
-    return run
+    return Shell(folder, {**os.environ, **environment})
 
 
 @contextmanager
-def _served(shell: Callable[..., str], line: str, port: int) -> Iterator[None]:
+def _served(shell: Shell, line: str, port: int) -> Iterator[None]:
     """While a server of this command line answers."""
-    command = ["bash", "-c", f"exec {line}" if line.startswith("clickpick") else f"{line} & wait"]
-    environment = {**shell.environment, "CLICKPICK_PORT": str(port)}  # type: ignore[attr-defined]
-    with (shell.work / "serve.log").open("ab") as log:  # type: ignore[attr-defined]
+    environment = {**shell.environment, "CLICKPICK_PORT": str(port)}
+    with (shell.folder / "serve.log").open("ab") as log:
         server = subprocess.Popen(
-            command,
-            cwd=shell.work,
+            ["bash", "-c", line],
+            cwd=shell.folder,
             env=environment,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # type: ignore[attr-defined]
+            start_new_session=True,
         )
     try:
         _wait_until_healthy(f"http://127.0.0.1:{port}/health", server)
         yield
     finally:
-        os.killpg(server.pid, 15)
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
@@ -201,17 +213,18 @@ def _wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_a_project_is_worked_on_by_the_commands_of_the_pages(
-    shell: Callable[..., str], fake: FakeLabelStudio, project: list[int], settings: Settings
+    shell: Shell, fake: FakeLabelStudio, project: list[int], settings: Settings
 ) -> None:
     """In the order of RUN: what the pages say to do one after another."""
     ran = ["export LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=<token>"]
 
     def run(line: str) -> str:
         ran.extend(part.strip() for part in line.split("&&"))
-        return shell(line)
+        return shell.run(line)
 
-    port = int(shell.environment["CLICKPICK_PORT"])  # type: ignore[attr-defined]
+    port = int(shell.environment["CLICKPICK_PORT"])
     with _served(shell, "clickpick serve", port):
         ran.append("clickpick serve")
         assert "backend" in run("clickpick connect --project 7")
@@ -254,22 +267,23 @@ def test_a_project_is_worked_on_by_the_commands_of_the_pages(
         ("openssl rand -hex 24", ""),
     ],
 )
-def test_commands_that_need_no_project(shell: Callable[..., str], line: str, words: str) -> None:
+def test_commands_that_need_no_project(shell: Shell, line: str, words: str) -> None:
     assert line in RUN
-    if shutil.which(line.split()[0]) is None and not line.startswith("clickpick"):
-        pytest.skip(f"{line.split()[0]} is not installed")
-    work: Path = shell.work  # type: ignore[attr-defined]
+    if shutil.which(line.split(maxsplit=1)[0]) is None and not line.startswith("clickpick"):
+        pytest.skip(f"{line.split(maxsplit=1)[0]} is not installed")
+    work = shell.folder
     (work / "photo.jpg").write_bytes(jpeg())
     mask = np.zeros((48, 64), np.uint8)
     mask[:24] = 1
     Image.fromarray(mask).save(work / "mask.png")
     (work / "samples.csv").write_text("name,image,mask\nsky,photo.jpg,mask.png\n", encoding="utf-8")
-    assert words in shell(line)
+    assert words in shell.run(line)
     assert ("curves.png" in line) == (work / "curves.png").exists()
 
 
 @pytest.mark.unit
 def test_nothing_is_said_to_be_run_that_is_not() -> None:
+    """Each line of RUN stands in one of the tests above, or in those of the other files."""
     source = Path(__file__).read_text(encoding="utf-8")
     parts = [line for line in RUN if line not in ELSEWHERE and line not in source]
     assert not [line for line in parts if not line.startswith(("mkdir", "tar"))]

@@ -104,9 +104,8 @@ NOT_RUN = {
     "clickpick evaluate pixels --train-images train/ --train-labels train_labels/ --test-images val/ "
     "--test-labels val_labels/ --classes classes.txt --void 11 --budgets 1,5,10,20,40,60,80,100 --seeds 5 "
     "--plot curve.png > lines.jsonl": NotRun(HOURS, PIXELS),
-    "clickpick evaluate pixels ... --learner pixelpick-deeplabv3plus-lite0 --acquisition margin --initial random": NotRun(
-        HOURS, PIXELS
-    ),
+    "clickpick evaluate pixels ... --learner pixelpick-deeplabv3plus-lite0 "
+    "--acquisition margin --initial random": NotRun(HOURS, PIXELS),
     "clickpick pretrain --images photos/ --segmenter clicknet --minutes 30 --out adapted/": NotRun(
         HOURS, TRAINING
     ),
