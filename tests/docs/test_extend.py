@@ -42,6 +42,7 @@ def test_it_is_listed(environment: dict[str, str]) -> None:
     assert "What is closer in colour" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(environment: dict[str, str]) -> None:
     line = "pytest tests/model_zoo/segmenters/test_contract.py -k colour-distance"
     assert line in RUN

@@ -94,8 +94,6 @@ WRONG = {
     "Service.predict  backend/plugin.py": "no class Service",
     "Service.gone  backend/service.py": "no function Service.gone",
     "spawn  backend/engines/process.py\n  propose  backend/learning/proposals.py": "does not call propose",
-    "Worker._run  backend/engines/worker.py\n  RoundQueue.finish  backend/round_queue.py\n"
-    "  _Heartbeat  backend/engines/worker.py": "no function _Heartbeat",
     "Fitter.update  backend/learning/fitting.py\n  Versions.publish  backend/learning/versions.py\n"
     "  Fitter.fit  backend/learning/fitting.py": "does not call Fitter.fit",
 }
