@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test quick lint soak bench constraints clean python
+.PHONY: help setup demo test quick lint soak bench docs constraints clean python
 
 PYTHON ?=
 IMAGES ?=
@@ -60,6 +60,11 @@ soak: setup $(BROWSER) ## the long tests, in full
 
 bench: setup ## the figures of the README, as JSON lines
 	@for script in clicks rounds retrain; do echo "$$script" >&2; $(BIN)/python -m benchmarks.$$script || exit 1; done
+
+docs: $(PRODUCT) ## the documentation as a site in build/docs
+	@$(BIN)/python -m scripts.docs_pages
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open build/docs/index.html; for the search, serve it: python3 -m http.server --directory build/docs"
 
 constraints: $(TOOLS) ## resolve constraints*.txt again, to the newest versions
 	@scripts/constraints.sh '$(UV)' '$(STUDIO_VERSION)'

@@ -21,22 +21,17 @@ from model_zoo.errors import ModelZooError
 if TYPE_CHECKING:
     from model_zoo.weights import WeightSpec
 
+START, PROJECTS, DATA, MODELS = "Start", "Work on a project", "Look after the data", "Models"
+"""Panels of the help, in the order in which people need them."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Label Studio plugin: clicks become masks, a few pixels become a model.",
+    epilog="Begin with `make demo` in a clone, or with `clickpick serve` and `clickpick connect --project 7`. "
+    "When something does not work: `clickpick doctor --project 7`.",
 )
-app.add_typer(evaluate.app, name="evaluate")
-app.command()(training.train_clicks)
-app.command()(training.pretrain)
-app.command()(review.review)
-app.command()(precompute.precompute)
-app.command()(export.export)
-app.command()(merge.merge)
-app.add_typer(weights.app, name="weights")
-app.command()(backup.backup)
-app.add_typer(versions.app, name="versions")
 OUT = Console(emoji=False)
 ERR = Console(stderr=True, emoji=False)
 
@@ -55,12 +50,16 @@ def main() -> None:
         _fail(f"the settings are not valid: {problems}")
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def serve(
     host: Annotated[str | None, typer.Option(help="address to listen on [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on [default: 9090]")] = None,
 ) -> None:
-    """Run the backend (gunicorn, one process with threads)."""
+    """Run the backend that Label Studio calls. Ctrl-C ends it.
+
+    Settings come from the environment or a file .env of this folder: LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY and
+    CLICKPICK_*. It is one process with threads (gunicorn) and a training process beside it.
+    """
     from backend.engines.local import half_of_the_cores  # noqa: PLC0415 - each command imports what it needs
 
     flags = {"CLICKPICK_HOST": host, "CLICKPICK_PORT": port}
@@ -85,7 +84,7 @@ def serve(
     os.execv(sys.executable, [*command, "backend.app:create_app()"])  # noqa: S606 - replaces this process
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def demo(
     label_studio: Annotated[Path, typer.Option(help="the label-studio command of its own environment")],
     images: Annotated[Path | None, typer.Option(help="a folder of your own photographs")] = None,
@@ -97,13 +96,17 @@ def demo(
     raise typer.Exit(run_demo(label_studio, images, home))
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def connect(
     project: Project,
     url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="undo what connect has done")] = False,
 ) -> None:
-    """Connect a project: backend, webhook, queue order and hotkeys. Says what it changed."""
+    """Connect a project: backend, webhook, queue order and hotkeys. Says what it changed.
+
+    The labelling config is checked first; one that cannot work is refused with a repaired one to paste. Repeat the
+    command after a change of address or credentials. Predictions and annotations stay, with --remove too.
+    """
     from backend.access import Access  # noqa: PLC0415
     from backend.connect import connect as connect_project  # noqa: PLC0415
     from backend.connect import disconnect  # noqa: PLC0415
@@ -128,9 +131,12 @@ def connect(
         OUT.print(OTHER_ANNOTATORS, highlight=False, markup=False)
 
 
-@app.command(name="round")
+@app.command(name="round", rich_help_panel=PROJECTS)
 def start_round(project: Project) -> None:
-    """Run a round now: fit, publish, score the queue, push. Waits until it is done."""
+    """Run a round now: fit, publish, score the queue, push. Waits until it is done.
+
+    The server runs it where there is one, else this command. It fits even when no label has changed.
+    """
     from backend.commands.round_now import see_through  # noqa: PLC0415
     from backend.round_queue import ASKED_FOR  # noqa: PLC0415
     from backend.services import open_studio  # noqa: PLC0415
@@ -143,7 +149,7 @@ def start_round(project: Project) -> None:
     OUT.print(message, highlight=False, markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] = "*") -> None:
     """List segmenters and learners, and whether their weights are at hand."""
     from model_zoo.registry import list_models  # noqa: PLC0415
@@ -163,7 +169,7 @@ def models(pattern: Annotated[str, typer.Argument(help="which, such as 'gp*'")] 
     advise(specs.values(), folder)
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def doctor(
     project: Annotated[int | None, typer.Option(help="also check this project", min=1)] = None,
     url: Annotated[str | None, typer.Option(help="ClickPick's address as Label Studio reaches it")] = None,
@@ -171,7 +177,11 @@ def doctor(
         bool, typer.Option("--rebuild", help="refill a lost database from Label Studio and the data folder")
     ] = False,
 ) -> None:
-    """Look for what commonly goes wrong, and say how to fix it. Exit code 1 when an error was found."""
+    """Look for what commonly goes wrong, and say how to fix it. Exit code 1 when an error was found.
+
+    ClickPick, the token and the models are looked at; with --project also the labelling config, the connection and
+    the images of three tasks.
+    """
     from backend.doctor import diagnose, rebuild_store  # noqa: PLC0415
 
     settings = Settings()
@@ -182,10 +192,22 @@ def doctor(
     for finding in findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "green")
         OUT.print(f"[{colour}]{finding.severity:7}[/] ", end="")
-        OUT.print(finding.message, highlight=False, markup=False)
+        OUT.print(f"{finding.code}: {finding.message}", highlight=False, markup=False)
         if finding.advice:
             OUT.print(f"        {finding.advice}", highlight=False, markup=False)
     raise typer.Exit(int(any(finding.severity == "error" for finding in findings)))
+
+
+app.command(rich_help_panel=PROJECTS)(precompute.precompute)
+app.command(rich_help_panel=PROJECTS)(review.review)
+app.command(rich_help_panel=PROJECTS)(export.export)
+app.command(rich_help_panel=PROJECTS)(merge.merge)
+app.add_typer(versions.app, name="versions", rich_help_panel=PROJECTS)
+app.command(rich_help_panel=DATA)(backup.backup)
+app.add_typer(weights.app, name="weights", rich_help_panel=MODELS)
+app.add_typer(evaluate.app, name="evaluate", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(training.pretrain)
+app.command(rich_help_panel=MODELS)(training.train_clicks)
 
 
 def _fail(message: str) -> NoReturn:
