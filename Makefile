@@ -63,7 +63,7 @@ bench: setup ## the figures of the README, as JSON lines
 
 docs: $(PRODUCT) ## the documentation as a site in build/docs
 	@$(BIN)/python -m scripts.docs_pages
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open build/docs/index.html; for the search, serve it: python3 -m http.server --directory build/docs"
 
 constraints: $(TOOLS) ## resolve constraints*.txt again, to the newest versions

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import requests
 import typer.main
 from PIL import Image
-from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.demo.process import free_port
@@ -31,6 +24,7 @@ from scripts.docs_users import missing_tests
 from tests.backend.conftest import CLASSES, answers, jpeg
 from tests.backend.learning.loop import Loop
 from tests.docs.commands import ROOT, Shown, shown_commands
+from tests.docs.shell import Shell, served
 from tests.docs.treatment import NOT_RUN, RUN
 from tests.fakes.label_studio import FakeLabelStudio
 
@@ -130,31 +124,6 @@ def project(fake: FakeLabelStudio) -> list[int]:
     return [fake.upload(number, f"photo-{n}.jpg", jpeg(n)) for n in range(6)]
 
 
-@dataclass(frozen=True)
-class Shell:
-    """A terminal in an empty folder, with the settings of a fake Label Studio."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def run(self, line: str) -> str:
-        """What a line printed; it has to succeed. ``clickpick`` runs in this process: starting one takes seconds."""
-        if line.startswith("clickpick "):
-            done = CliRunner().invoke(app, shlex.split(line)[1:], env=self.environment)
-            assert done.exit_code == 0, f"{line}: {done.output}{done.exception!r}"
-            return done.output
-        bash = subprocess.run(
-            ["bash", "-c", line],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert bash.returncode == 0, f"{line}: {bash.stdout}{bash.stderr}"
-        return bash.stdout
-
-
 @pytest.fixture
 def shell(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     programs = tmp_path / "bin"
@@ -179,39 +148,6 @@ def shell(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Shell(folder, {**os.environ, **environment})
 
 
-@contextmanager
-def _served(shell: Shell, line: str, port: int) -> Iterator[None]:
-    """While a server of this command line answers."""
-    environment = {**shell.environment, "CLICKPICK_PORT": str(port)}
-    with (shell.folder / "serve.log").open("ab") as log:
-        server = subprocess.Popen(
-            ["bash", "-c", line],
-            cwd=shell.folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", server)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-def _wait_until_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + 120
-    while True:
-        assert server.poll() is None, "the server has ended"
-        assert time.monotonic() < limit, f"{address} does not answer"
-        try:
-            if requests.get(address, timeout=3).json()["status"] == "UP":
-                return
-        except requests.RequestException:
-            time.sleep(0.3)
-
-
 @pytest.mark.integration
 @pytest.mark.slow
 def test_a_project_is_worked_on_by_the_commands_of_the_pages(
@@ -225,7 +161,7 @@ def test_a_project_is_worked_on_by_the_commands_of_the_pages(
         return shell.run(line)
 
     port = int(shell.environment["CLICKPICK_PORT"])
-    with _served(shell, "clickpick serve", port):
+    with served(shell, "clickpick serve", port):
         ran.append("clickpick serve")
         assert "backend" in run("clickpick connect --project 7")
         assert "models-ok" in run("clickpick doctor")
@@ -243,7 +179,7 @@ def test_a_project_is_worked_on_by_the_commands_of_the_pages(
     run("clickpick review --project 7")
     run("clickpick backup clickpick-2026-11-28.tar")
     run("mkdir restored && tar -xf clickpick-2026-11-28.tar -C restored")
-    with _served(shell, "CLICKPICK_DATA=$PWD/restored clickpick serve", free_port(port + 1)):
+    with served(shell, "CLICKPICK_DATA=$PWD/restored clickpick serve", free_port(port + 1)):
         ran.append("CLICKPICK_DATA=$PWD/restored clickpick serve")
     assert "5 were known" in run("clickpick doctor --rebuild")
     assert "5 were known" in run("clickpick doctor --rebuild --project 7")
