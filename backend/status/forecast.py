@@ -70,10 +70,10 @@ def advice(found: Forecast | None) -> str:
     """Whether more labels are worth their time, in a sentence for people."""
     if found is None:
         return "Too early to tell how much more labels will help."
+    if found.high - found.low > UNSURE:
+        return "Measured on too few labels to tell how much more of them will help."
     if found.gain >= GAIN:
         return "More labels still help."
-    if found.high - found.low > UNSURE:
-        return "Flat so far, but measured on too few labels to be sure."
     return "The curve is flattening: more labels of this kind bring little."
 
 

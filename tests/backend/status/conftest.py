@@ -18,7 +18,7 @@ NAMES = ("sky", "grass")
 def version(number: int, project: int = 7, classes: tuple[str, ...] = NAMES, **metrics: Any) -> Version:
     miou = 0.8 - 2 * (20 * number) ** -0.5
     counts = {"sky": [8, 10, 9], "grass": [3, 6, 5]}
-    measured = {"held_out_labels": 14, "held_out_miou": miou, "held_out_iou": {"sky": 0.8, "grass": 0.5}}
+    measured = {"held_out_labels": 1400, "held_out_miou": miou, "held_out_iou": {"sky": 0.8, "grass": 0.5}}
     return Version(
         project, number, f"clickpick-{project}-v{number}-abc123", f"{project}/{number}", "probe-lite0", classes,
         "digest", 20 * number, {**measured, "held_out_counts": counts, **metrics}, time.time() - 60 * number,

@@ -18,7 +18,7 @@ def test_a_project_that_has_learnt(learnt: Store) -> None:
     learnt.rounds.claim()
     learnt.rounds.beat(round_id, "fit", 0.4)
     found = read_figures(learnt, 7)
-    assert (found.labels, found.labelled_tasks, found.held_out) == (24, 4, 14)
+    assert (found.labels, found.labelled_tasks, found.held_out) == (24, 4, 1400)
     assert found.live is not None
     assert found.live.number == 5
     assert [point.labels for point in found.points] == [20, 40, 60, 80, 100]

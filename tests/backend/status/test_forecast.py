@@ -61,10 +61,11 @@ def test_accuracy_stays_between_0_and_1_and_may_fall() -> None:
 
 
 def test_advice_follows_the_gain() -> None:
-    found = Forecast(100, 0.6, 0.5, 0.7, gain=GAIN)
+    found = Forecast(100, 0.6, 0.55, 0.65, gain=GAIN)
     assert "still help" in advice(found)
     assert "flattening" in advice(Forecast(100, 0.6, 0.55, 0.65, gain=GAIN - 0.001))
-    assert "too few labels to be sure" in advice(Forecast(100, 0.6, 0.4, 0.7, gain=GAIN - 0.001))
+    for gain in (0.0, 0.1):
+        assert "too few labels to tell" in advice(Forecast(100, 0.6, 0.4, 0.7, gain))
     assert "Too early" in advice(None)
 
 
