@@ -385,3 +385,20 @@ def test_a_mask_of_another_program_round_trips(run: Run, fake: FakeLabelStudio) 
     fake.annotate(task, drawn(disk > 0, "grass"))
     assert run(project).exit_code == 0
     assert np.array_equal(values(f"human/task-{task}.png") == 1, disk > 0)
+
+
+def test_the_code_of_the_documentation_reads_an_export(
+    run: Run, fake: FakeLabelStudio, publish: Callable[[int], Version]
+) -> None:
+    project = fake.add_project(CONFIG)
+    task = fake.upload(project, "photo.jpg", jpeg(0))
+    fake.annotate(task, drawn(blob(2, 2), "grass"))
+    publish(project)
+    assert run(project).exit_code == 0
+    Path("out").rename("export-7-png")
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    found: dict[str, Any] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], found)
+    assert found["classes"] == list(CLASSES)
+    assert (found["mask"][blob(2, 2)] == 1).all(), "people's labels come before the model's"
+    assert (found["mask"][0] == 0).all()
