@@ -40,20 +40,15 @@ def latest_annotations(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(latest.values())
 
 
-def is_by_person(annotation: Mapping[str, Any], region: Mapping[str, Any]) -> bool:
-    """Whether a result of the annotation is of origin "manual" or "prediction-changed".
+def regions_by_person(annotation: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Its results of origin "manual" or "prediction-changed", oldest first.
 
     Without an origin (an imported annotation) a result counts as a person's, unless the annotation was created from a
     prediction.
     """
     presumed = "prediction" if annotation.get("parent_prediction") else "manual"
-    return (region.get("origin") or presumed) in _BY_PERSON
-
-
-def regions_by_person(annotation: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Its results that a person made or changed, oldest first."""
     for region in annotation.get("result") or ():
-        if isinstance(region, Mapping) and is_by_person(annotation, region):
+        if isinstance(region, Mapping) and (region.get("origin") or presumed) in _BY_PERSON:
             yield region
 
 
