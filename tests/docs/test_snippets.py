@@ -14,7 +14,8 @@ pytestmark = pytest.mark.unit
 
 NEEDS_A_GPU = "docs/learners.md"
 """Its snippet trains on CUDA, with images of the reader's own: only its imports and names are tried."""
-ELSEWHERE = "docs/extend.md"
+ELSEWHERE = {"docs/extend.md", "docs/export.md"}
+"""Run by tests/docs/test_extend.py and tests/backend/test_export_command.py."""
 
 
 def snippets() -> dict[str, str]:
@@ -31,7 +32,7 @@ def snippets() -> dict[str, str]:
 
 
 def test_each_snippet_is_tried_somewhere() -> None:
-    assert set(snippets()) == {"README.md", "docs/connect.md", ELSEWHERE, NEEDS_A_GPU}
+    assert set(snippets()) == {"README.md", "docs/connect.md", *ELSEWHERE, NEEDS_A_GPU}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/connect.md"])

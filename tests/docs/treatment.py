@@ -20,6 +20,7 @@ NETWORK = "downloads"
 HOURS = "takes minutes to hours"
 GPU = "needs several GPUs"
 SUITE = "is this test suite, or part of it"
+DRAWN = "needs masks that somebody has drawn"
 PLACE = "stands for a server or a file of the reader's own"
 TRAINING = "tests/backend/test_training_commands.py::test_pretrain_measures_before_and_after"
 CLICKS = "tests/backend/test_training_commands.py::test_weights_log_and_json_are_left"
@@ -97,6 +98,19 @@ NOT_RUN = {
     "clickpick precompute --project 7": NotRun(
         "needs weights that are no part of the repository", PRECOMPUTE
     ),
+    "clickpick export --project 7 --format png": NotRun(
+        DRAWN, "tests/backend/test_export_command.py::test_the_code_of_the_documentation_reads_an_export"
+    ),
+    "clickpick export --project 7 --format coco": NotRun(
+        DRAWN,
+        "tests/backend/test_export_command.py::test_coco_loads_in_pycocotools_and_decodes_to_the_same_masks",
+    ),
+    "clickpick merge --project 7": NotRun(
+        DRAWN, "tests/backend/test_merge_command.py::test_without_apply_nothing_changes"
+    ),
+    "clickpick merge --project 7 --label car --apply": NotRun(
+        DRAWN, "tests/backend/test_merge_command.py::test_only_the_labels_that_are_asked_for"
+    ),
     "clickpick weights fetch NAME": NotRun(NETWORK, FETCH),
     "clickpick weights fetch ritm-hrnet18s": NotRun(NETWORK, FETCH),
     "clickpick weights import simpleclick-vit-b ~/Downloads/cocolvis_vit_base.pth": NotRun(PLACE, IMPORT),
@@ -135,7 +149,6 @@ NOT_RUN = {
     "python -m benchmarks.regions DATA": NotRun(HOURS),
     "python -m benchmarks.retrain --plot FILE": NotRun(HOURS),
     "python -m benchmarks.load": NotRun(HOURS),
-    "python -m benchmarks.load --acceleration 4 --warm-up 600 --seconds 1800": NotRun(HOURS),
     "python -m benchmarks.against_example": NotRun(HOURS),
     "python -m benchmarks.suggestions --segmenter clicknet+gp": NotRun(HOURS),
     "python -m scripts.guide_pictures": NotRun("takes Label Studio and a browser two minutes"),
