@@ -76,10 +76,8 @@ class Opening:
         for key, task in zip(keys, tasks, strict=True):
             if key in answers:  # repeated; once is enough
                 continue
-            late = time.monotonic() > deadline
-            empty = nothing(version_name(project, 0, EMPTY))
-            if late:
-                answers[key] = empty
+            if time.monotonic() > deadline:
+                answers[key] = nothing(version_name(project, 0, EMPTY))
                 continue
             with self._metrics.timed("opening"):
                 answers[key] = self._open_task(project, schema, target, task, deadline)

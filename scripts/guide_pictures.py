@@ -8,11 +8,7 @@ green by REDDER there.
 
 from __future__ import annotations
 
-import argparse
 import io
-import os
-import shutil
-import tempfile
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -20,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from backend.connect import connect
 from backend.demo.clickpick import ClickPickServer
@@ -28,11 +24,10 @@ from backend.demo.label_studio import LabelStudioServer
 from backend.demo.photos import packaged_photos
 from backend.studio import Studio
 from label_config import render
-from tests.e2e.conftest import BROWSER_FLAGS
+from scripts.stage import read_options, stage
 from tests.e2e.studio_api import Api
 from tests.e2e.studio_page import StudioPage
 
-ROOT = Path(__file__).resolve().parent.parent
 VIEWPORT = {"width": 1280, "height": 860}
 SIZE = 960, 645
 COLOURS = 128
@@ -149,27 +144,12 @@ def wait_for_predictions(api: Api, project: int, after: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--data", type=Path, help="folder that is kept; without it all is made anew")
-    options = parser.parse_args()
-    command = os.environ.get("CLICKPICK_LABEL_STUDIO", ROOT / ".venv-labelstudio" / "bin" / "label-studio")
-    names = (os.environ.get("CLICKPICK_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    chromium = next((found for name in names if name and (found := shutil.which(name))), None)
-    with ExitStack() as stack:
-        home = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        flower = next(one for one in packaged_photos(home / "photos") if one.name == "flower.jpg")
-        studio = stack.enter_context(LabelStudioServer(Path(command), home / "label-studio", port=8160))
-        backend = ClickPickServer(home / "clickpick", studio_url=studio.url, token=studio.token(), port=8161)
-        stack.enter_context(backend)
-        client = stack.enter_context(closing(Studio(studio.url, studio.token())))
-        session = stack.enter_context(studio.session())
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
-        stack.callback(browser.close)
-        guide = Guide(studio, backend, Api(studio.url, session), client, browser, options.out)
+    options = read_options(__doc__)
+    with stage(options.data, port=8160) as here, ExitStack() as stack:
+        flower = next(one for one in packaged_photos(here.home / "photos") if one.name == "flower.jpg")
+        client = stack.enter_context(closing(Studio(here.studio.url, here.studio.token())))
+        api = Api(here.studio.url, stack.enter_context(here.studio.session()))
+        guide = Guide(here.studio, here.backend, api, client, here.browser, options.out)
         click_pictures(guide, flower.path.read_bytes())
         pixel_pictures(guide, Image.open(flower.path).convert("RGB"))
 

@@ -7,15 +7,11 @@ takes most of the time, for the next run.
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import tempfile
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from backend.connect import connect
 from backend.demo.clickpick import ClickPickServer
@@ -25,11 +21,10 @@ from backend.demo.projects import DemoProjects
 from backend.demo.run import CLICKS
 from backend.studio import Studio
 from label_config import render
-from tests.e2e.conftest import BROWSER_FLAGS
+from scripts.stage import read_options, stage
 from tests.e2e.studio_api import Api
 from tests.e2e.studio_page import StudioPage
 
-ROOT = Path(__file__).resolve().parent.parent
 PHOTO = "flower.jpg"
 CLICKED = ((205, 300, False), (265, 330, False), (405, 365, True))
 """Row, column, with Alt: twice on the flower, once on another one."""
@@ -72,25 +67,10 @@ def picture(browser: Browser, studio: LabelStudioServer, project: int, task: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--data", type=Path, help="folder that is kept; without it all is made anew")
-    options = parser.parse_args()
-    command = os.environ.get("CLICKPICK_LABEL_STUDIO", ROOT / ".venv-labelstudio" / "bin" / "label-studio")
-    names = (os.environ.get("CLICKPICK_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    chromium = next((found for name in names if name and (found := shutil.which(name))), None)
-    with ExitStack() as stack:
-        home = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        studio = stack.enter_context(LabelStudioServer(Path(command), home / "label-studio", port=8150))
-        backend = ClickPickServer(home / "clickpick", studio_url=studio.url, token=studio.token(), port=8151)
-        stack.enter_context(backend)
-        project, task = set_up(studio, backend, home / "photos")
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
-        stack.callback(browser.close)
-        picture(browser, studio, project, task, options.out)
+    options = read_options(__doc__)
+    with stage(options.data, port=8150) as here:
+        project, task = set_up(here.studio, here.backend, here.home / "photos")
+        picture(here.browser, here.studio, project, task, options.out)
 
 
 if __name__ == "__main__":
