@@ -105,7 +105,7 @@ def labelling(kind: Kind, camvid: CamVid, executable: Path, settings: dict[str, 
     config = render(kind, camvid.classes)
     with (
         tempfile.TemporaryDirectory() as folder,
-        LabelStudioServer(executable, Path(folder) / "label-studio", port=8180) as server,
+        LabelStudioServer(executable, Path(folder) / "label-studio", port=8280) as server,
     ):
         token, data = server.token(), Path(folder) / "clickpick"
         with server.session() as session, clickpick(server.url, token, data, **settings) as running:

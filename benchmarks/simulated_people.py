@@ -64,12 +64,17 @@ class Stream:
         answer.raise_for_status()
         return dict(self.call("GET", f"/api/tasks/{answer.json()['id']}/"))
 
-    def queries(self, task: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
-        """The queries that the editor shows in a task, in its order, and the number of the prediction they are from."""
-        served = self.call("GET", f"/api/projects/{self.project}")["model_version"]
-        shown = [one for one in task["predictions"] if one["model_version"] == served]
+    def queries(self, task: Mapping[str, Any], *, newest: bool) -> tuple[list[dict[str, Any]], int]:
+        """The queries that the editor shows in a task, in its order, and the number of the prediction they are from.
+
+        newest: of the prediction made last, whichever version the project serves.
+        """
+        shown = task["predictions"]
+        if not newest:
+            served = self.call("GET", f"/api/projects/{self.project}")["model_version"]
+            shown = [one for one in shown if one["model_version"] == served]
         if not shown:
-            raise RuntimeError(f"task {task['id']} has no prediction of {served}")
+            raise RuntimeError(f"task {task['id']} has no prediction to start from")
         latest = max(shown, key=lambda one: one["id"])
         queries = [dict(one) for one in latest["result"] if one["from_name"] == self._query]
         return queries, int(latest["id"])
@@ -116,7 +121,7 @@ class PixelPerson:
         """Answer a task's queries and submit; ``earlier``: results of its annotation, which is then updated."""
         stream, number = self._stream, int(task["id"])
         before = self.work.seconds(self._tool)
-        queries, parent = stream.queries(task)
+        queries, parent = stream.queries(task, newest=earlier is not None)
         self.work.add(look=1)
         last_changed = -1
         for place, query in enumerate(queries):
