@@ -60,7 +60,7 @@ def serve(
     Settings come from the environment or a file .env of this folder: LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY and
     CLICKPICK_*. It is one process with threads (gunicorn) and a training process beside it.
     """
-    from backend.engines.local import half_of_the_cores  # noqa: PLC0415 - each command imports what it needs
+    from backend.engines.model_threads import half_of_the_cores  # noqa: PLC0415 - each command imports what it needs
 
     flags = {"CLICKPICK_HOST": host, "CLICKPICK_PORT": port}
     os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
