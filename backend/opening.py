@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backend import log_context
+from backend.engines.base import Engine
 from backend.errors import BadRequest, ClickPickError
 from backend.learning.versions import version_name
 from backend.metrics import Metrics
@@ -21,15 +22,14 @@ from model_zoo.errors import ModelZooError
 LOG = logging.getLogger(__name__)
 BATCH_SECONDS = 80.0
 """Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
-Propose = Callable[[OpenedTask, float], dict[str, Any]]
 
 
 class Opening:
-    """Asks for the predictions of opened tasks. propose: by the task and a deadline of time.monotonic."""
+    """Asks the engine for the predictions of opened tasks."""
 
-    def __init__(self, store: Store, propose: Propose, metrics: Metrics) -> None:
+    def __init__(self, store: Store, engine: Engine, metrics: Metrics) -> None:
         self._store = store
-        self._propose = propose
+        self._engine = engine
         self._metrics = metrics
 
     def open(
@@ -67,7 +67,7 @@ class Opening:
                 item = label.item if target.multi_page else None
                 answered.setdefault((label.task, item), []).append((label.row, label.col))
             opened = OpenedTask(project, schema, target, info, version, live, answered)
-            return self._propose(opened, deadline)
+            return self._engine.propose(opened, deadline)
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))

@@ -67,7 +67,7 @@ class Service:
             embed=self.engine.embed,
             studio=lambda: self.sources.studio,
         )
-        self._opening = Opening(self.store, self.engine.propose, self.metrics)
+        self._opening = Opening(self.store, self.engine, self.metrics)
         self.watch = Watch(
             settings,
             self._background,
