@@ -12,6 +12,5 @@ def check_engine(settings: Settings) -> None:
     """ConfigProblem where the settings name an engine whose extra is not installed."""
     if settings.engine == "ray" and importlib.util.find_spec("ray") is None:
         raise ConfigProblem(
-            "the engine ray needs the extra `ray`, which is not installed; run `pip install 'clickpick[ray]'`, or set "
-            "CLICKPICK_ENGINE=local"
+            "the engine ray needs Ray, which is not installed; install clickpick[ray], or set CLICKPICK_ENGINE=local"
         )
