@@ -88,7 +88,7 @@ class Connection:
         self._stopping.set()
         self._tried.set()
         self._handle = None
-        if self._joined:
+        if self._joined and not self._thread.is_alive():  # Ray would connect again for a call of that thread
             self._joined = False
             ray.shutdown()
 

@@ -36,6 +36,13 @@ ENDED = ("DEPLOY_FAILED", "DELETING", "NOT_STARTED")
 
 def connect(address: str) -> bool:
     """Join the cluster; False where this process has joined one before. ModelUnavailable where there is none."""
+    for name in (
+        "ray",
+        "ray.serve",
+    ):  # their lines become lines of this process's log, censored and in its format
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     if ray.is_initialized():
         return False
     try:
@@ -92,7 +99,7 @@ def _application(settings: Settings, values: dict[str, Any]) -> Any:
             "max_replicas": settings.ray_max_replicas,
             "target_ongoing_requests": BUSY,
         },
-        max_surge_percent=100,
+        logging_config={"enable_access_log": False},
         request_router_config=RequestRouterConfig(request_router_class=ROUTER),
     )
     return deployment(Replica).bind(values)
