@@ -66,7 +66,9 @@ class Settings(BaseSettings):
 
     engine: Literal["local", "ray"] = Field("local", description="where models answer")
     ray_address: str = Field(
-        "auto", description="of the cluster; auto: the one that this machine is a node of"
+        "auto",
+        pattern=r"^(auto|[^\s/]+:\d+)$",
+        description="HOST:PORT of the cluster's head; auto: the cluster that this machine is a node of",
     )
     ray_min_replicas: int = Field(1, ge=1, description="segmenter replicas that are always there")
     ray_max_replicas: int = Field(4, ge=1, description="to which they grow with the clicks")

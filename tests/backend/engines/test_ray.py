@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,15 +11,18 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backend.app import create_app
 from backend.engines import ray as module
 from backend.engines.ray import RayEngine
 from backend.engines.ray_connection import Connection
 from backend.errors import ModelUnavailable, TooLate
 from backend.settings import Settings
+from tests.backend.app.bodies import body_of, click
 from tests.backend.engines.ray_scenes import Scene, Studio
 from tests.fakes.ray_cluster import LocalCluster
 
@@ -67,6 +71,29 @@ def test_each_image_is_kept_by_one_of_the_replicas(ray_engine: RayEngine, studio
     keepers = {keeper(ray_engine, scene.url(number)).pid for number in range(len(scene.tasks))}
     assert keepers == set(replicas(ray_engine).values()), "both of them have something to do"
     assert len(studio.asked) - len(set(studio.asked)) == 0, "no image is fetched twice"
+
+
+def test_the_application_answers_and_counts_what_replicas_did(
+    ray_engine: RayEngine, ray_settings: Settings, studio: Studio, tmp_path: Path
+) -> None:
+    scene = Scene(studio)
+    config = studio.projects[scene.project]["label_config"]
+    app = create_app(ray_settings.model_copy(update={"data": tmp_path}))
+    client = app.test_client()
+    try:
+        assert client.get("/health").status_code == 200
+        wait_for(lambda: client.get("/ready").status_code == 200, "the web process to be ready")
+        for col in (60, 61):
+            body = body_of(studio, scene.project, scene.tasks, config, click(20, col))
+            assert client.post("/predict", json=body).json["results"][0]["result"]
+        text = client.get("/metrics").text
+    finally:
+        app.extensions["clickpick"].stop()
+    for phase in ("image", "wait", "decode", "repair", "regions"):
+        assert f'clickpick_phase_seconds_count{{phase="{phase}"}} 2.0' in text
+    assert 'clickpick_answer_seconds_count{kind="click"} 2.0' in text
+    assert 'clickpick_cache_lookups_total{cache="embedding",result="hit"} 1.0' in text
+    assert not re.search(r'clickpick_cache_bytes{cache="image"} 0\.0', text)
 
 
 def test_a_click_on_a_replica_that_dies_is_made_once_more(ray_engine: RayEngine, studio: Studio) -> None:
