@@ -54,18 +54,32 @@ def main() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="address to listen on [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on [default: 9090]")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="where models answer: local, or ray [default: local]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="of the Ray cluster [default: the one this machine is a node of]")
+    ] = None,
 ) -> None:
     """Run the backend that Label Studio calls. Ctrl-C ends it.
 
     Settings come from the environment or a file .env of this folder: LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY and
-    CLICKPICK_*. It is one process with threads (gunicorn) and a training process beside it.
+    CLICKPICK_*. It is one process with threads (gunicorn) and a training process beside it; with --engine ray, models
+    answer on the nodes of a Ray cluster.
     """
-    from backend.engines.local import half_of_the_cores  # noqa: PLC0415 - each command imports what it needs
+    from backend.engines.installed import check_engine  # noqa: PLC0415 - each command imports what it needs
+    from backend.engines.model_threads import half_of_the_cores  # noqa: PLC0415
 
-    flags = {"CLICKPICK_HOST": host, "CLICKPICK_PORT": port}
+    flags = {
+        "CLICKPICK_HOST": host,
+        "CLICKPICK_PORT": port,
+        "CLICKPICK_ENGINE": engine,
+        "CLICKPICK_RAY_ADDRESS": ray_address,
+    }
     os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
     os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
+    check_engine(settings)
     options = {
         "bind": f"{settings.host}:{settings.port}",
         "workers": "1",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from backend.caches import SingleFlight
 from backend.embeddings import Decoder
-from backend.engines.local import LocalEngine
 from backend.engines.model_queue import Urgency
+from backend.engines.model_threads import ModelThreads
 from backend.errors import BadRequest, ModelUnavailable
 from backend.images import ImageFetcher, UprightImage
 from backend.learning.labelled import image_urls
@@ -64,14 +64,14 @@ class Segmenting:
         settings: Settings,
         images: ImageFetcher,
         decoder: Decoder,
-        engine: LocalEngine,
+        models: ModelThreads,
         metrics: Metrics | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
         self._settings = settings
         self._images = images
         self._decoder = decoder
-        self._engine = engine
+        self._models = models
         self._flights: SingleFlight[tuple[str, str, str, bool], _Answer] = SingleFlight()
         self._limits = QualityLimits(
             min_area=settings.quality_min_area,
@@ -84,22 +84,30 @@ class Segmenting:
         self._counting = threading.Lock()
 
     def segment(
-        self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
+        self,
+        schema: ProjectSchema,
+        task: Mapping[str, Any],
+        request: PromptRequest,
+        deadline: float | None = None,
     ) -> dict[str, Any]:
         """The prediction for one object: its mask in the project's output form, then the next click as a hint.
 
-        A hint answers clicks only, and only where the image has a control for it.
+        A hint answers clicks only, and only where the image has a control for it. deadline: of time.monotonic, after
+        which TooLate is raised where the model has not begun.
         """
         with self._metrics.timed("click"):
-            return self._segment(schema, task, request)
+            return self._segment(schema, task, request, deadline)
 
     def _segment(
-        self, schema: ProjectSchema, task: Mapping[str, Any], request: PromptRequest
+        self,
+        schema: ProjectSchema,
+        task: Mapping[str, Any],
+        request: PromptRequest,
+        deadline: float | None,
     ) -> dict[str, Any]:
-        deadline = time.monotonic() + self._settings.answer_seconds
         target = schema.image(request.image)
         with self._metrics.timed("image"):
-            image = self._images.get(_url(target, task, request), task.get("id"))
+            image = self._images.get(image_url(target, task, request), task.get("id"))
         height, width = image.array.shape[:2]
         prompt = request.prompt(height, width)
         name = target.segmenter or self._settings.segmenter
@@ -122,7 +130,7 @@ class Segmenting:
         return checked
 
     def _answer(
-        self, name: str, image: UprightImage, prompt: Prompt, deadline: float, *, hinted: bool
+        self, name: str, image: UprightImage, prompt: Prompt, deadline: float | None, *, hinted: bool
     ) -> _Answer:
         """Equal requests under way share one computation."""
 
@@ -143,7 +151,7 @@ class Segmenting:
         try:
             return self._flights.do(
                 (name, image.digest, prompt.key(), hinted),
-                lambda: self._checked(name, self._engine.run(compute, Urgency.CLICK, deadline)),
+                lambda: self._checked(name, self._models.run(compute, Urgency.CLICK, deadline)),
             )
         except BadInput as error:
             raise BadRequest(str(error)) from error
@@ -206,7 +214,8 @@ def _note(warnings: Sequence[QualityWarning]) -> str:
     return f"Check this mask: {'; '.join(warning.message for warning in warnings)}." if warnings else ""
 
 
-def _url(target: ImageSchema, task: Mapping[str, Any], request: PromptRequest) -> str:
+def image_url(target: ImageSchema, task: Mapping[str, Any], request: PromptRequest) -> str:
+    """Address of the image that a request is about; BadRequest where the task has none."""
     data = task.get("data")
     urls = dict(image_urls(target, data if isinstance(data, Mapping) else {}))
     if request.item_index in urls:

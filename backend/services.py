@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
+
 from backend.errors import ConfigProblem
 from backend.images import ImageFetcher
 from backend.metrics import Metrics
@@ -29,3 +32,48 @@ def open_images(settings: Settings, studio: Studio, metrics: Metrics | None = No
         cache_bytes=settings.image_cache_mb * MEGABYTE,
         metrics=metrics,
     )
+
+
+@dataclass(frozen=True)
+class _Connections:
+    studio: Studio
+    images: ImageFetcher
+
+
+class Sources:
+    """Label Studio and the images of its tasks, connected at the first use. Thread-safe.
+
+    ``studio`` and ``images`` raise ConfigProblem without a token.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._made: _Connections | None = None
+
+    @property
+    def studio(self) -> Studio:
+        return self._connections().studio
+
+    @property
+    def images(self) -> ImageFetcher:
+        return self._connections().images
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of images in memory."""
+        return 0 if self._made is None else self._made.images.nbytes
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        if self._made is not None:
+            self._made.images.close()
+            self._made.studio.close()
+
+    def _connections(self) -> _Connections:
+        with self._lock:
+            if self._made is None:
+                studio = open_studio(self._settings)
+                self._made = _Connections(studio, open_images(self._settings, studio, self._metrics))
+            return self._made

@@ -64,6 +64,20 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
+    engine: Literal["local", "ray"] = Field("local", description="where models answer")
+    ray_address: str = Field(
+        "auto",
+        pattern=r"^(auto|[^\s/]+:\d+)$",
+        description="HOST:PORT of the cluster's head; auto: the cluster that this machine is a node of",
+    )
+    ray_min_replicas: int = Field(1, ge=1, description="segmenter replicas that are always there")
+    ray_max_replicas: int = Field(4, ge=1, description="to which they grow with the clicks")
+    ray_cpus: float = Field(1.0, ge=0, description="cores of one replica")
+    ray_gpus: float = Field(0.0, ge=0, description="GPUs of one replica; 0.5: two share one")
+    ray_batch: int = Field(
+        1, ge=1, le=32, description="clicks that a replica takes up together; 1: each for itself"
+    )
+
     segmenter: str = "clicknet"
     loaded_segmenters: int = Field(2, ge=1, description="kept in memory at once, those used last")
     weights: Path | None = Field(None, description="folder of fetched and imported weights")
@@ -158,6 +172,16 @@ class Settings(BaseSettings):
         else:
             return self
         raise ValueError(message)
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Settings:
+        if self.ray_min_replicas > self.ray_max_replicas:
+            message = (
+                f"CLICKPICK_RAY_MIN_REPLICAS is {self.ray_min_replicas} and CLICKPICK_RAY_MAX_REPLICAS "
+                f"{self.ray_max_replicas}; expected a maximum that is not below the minimum"
+            )
+            raise ValueError(message)
+        return self
 
     @field_validator("label_studio_url")
     @classmethod

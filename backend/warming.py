@@ -5,13 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from backend.background import Background, Step
-from backend.embeddings import Decoder
-from backend.engines.local import LocalEngine
-from backend.engines.model_queue import Urgency
-from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.settings import Settings
 from backend.store import Store
@@ -27,25 +24,21 @@ ROUND_SECONDS = 60.0
 
 
 class Warming:
-    """Works in the background, one thread of the model at most. ``images`` and ``studio`` raise ConfigProblem."""
+    """Works in the background. ``studio`` raises ConfigProblem; ``embed`` encodes (address, task, segmenter)."""
 
     def __init__(
         self,
         settings: Settings,
         store: Store,
-        engine: LocalEngine,
-        decoder: Decoder,
         background: Background,
         *,
-        images: Callable[[], ImageFetcher],
+        embed: Callable[[str, int, str], object],
         studio: Callable[[], Studio],
     ) -> None:
         self._settings = settings
         self._store = store
-        self._engine = engine
-        self._decoder = decoder
         self._background = background
-        self._images = images
+        self._embed = embed
         self._studio = studio
         self._looked: dict[int, float] = {}  # by project, when its queue was asked for
         self._lock = threading.Lock()
@@ -71,14 +64,9 @@ class Warming:
         for number, data in tasks:
             for image in schema.click_images:
                 for _, url in image_urls(image, data)[:1]:
-                    yield self._embedding(url, number, image.segmenter or self._settings.segmenter)
-
-    def _embedding(self, url: str, task: int, segmenter: str) -> Step:
-        def embed() -> None:
-            image = self._images().get(url, task)
-            self._engine.run(lambda: self._decoder.embed(segmenter, image), Urgency.BACKGROUND)
-
-        return Step(embed, f"task {task} was not warmed up")
+                    segmenter = image.segmenter or self._settings.segmenter
+                    embed = partial(self._embed, url, number, segmenter)
+                    yield Step(embed, f"task {number} was not warmed up")
 
     def _look(self, project: int, schema: ProjectSchema, *, after_round: bool) -> Step:
         def look() -> None:

@@ -1,1 +1,1 @@
-"""Where work runs: model calls on one thread a device, rounds in a training process."""
+"""Where work runs: on this machine, or on a Ray cluster."""

@@ -125,12 +125,7 @@ def _run(call: _Call) -> None:
         return
     now = time.monotonic()
     if call.deadline is not None and now > call.deadline:
-        call.future.set_exception(
-            TooLate(
-                f"the request waited {now - call.begun:.0f} s for the model and was dropped, because Label Studio has "
-                "given up on it; click again, and use a quicker segmenter or more cores if this happens often"
-            )
-        )
+        call.future.set_exception(too_late(now - call.begun))
         return
     try:
         result = call.function()
@@ -138,3 +133,11 @@ def _run(call: _Call) -> None:
         call.future.set_exception(error)
     else:
         call.future.set_result(result)
+
+
+def too_late(seconds: float) -> TooLate:
+    """What an annotator is told whose request has waited so long."""
+    return TooLate(
+        f"the request waited {seconds:.0f} s for the model and was dropped, because Label Studio has given up on it; "
+        "click again, and use a quicker segmenter or more cores if this happens often"
+    )

@@ -17,7 +17,7 @@ import time
 
 from backend import log_context
 from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
-from backend.engines.local import share_cores
+from backend.engines.model_threads import share_cores
 from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer

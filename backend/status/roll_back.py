@@ -19,5 +19,5 @@ def ask_for(service: Service, project: int, number: int) -> int:
         raise BadRequest(f"version {number} of project {project} is live already; choose another one")
     store.want_version(project, number)
     asked = store.rounds.request(project, f"rollback to version {number}")
-    service.engine.start_training_process()
+    service.engine.start_training()
     return asked

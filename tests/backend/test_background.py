@@ -58,16 +58,16 @@ def test_stopping_while_images_wait_for_their_turn_ends_the_warming(
     project = fake.add_project(config)
     task = fake.upload(project, "photo.jpg", jpeg(1))
     busy, waiting, release = threading.Event(), threading.Event(), threading.Event()
-    service.engine.submit(lambda: (busy.set(), release.wait(60)))
+    service.engine.models.submit(lambda: (busy.set(), release.wait(60)))
     assert busy.wait(10)
-    submit = service.engine.submit
+    submit = service.engine.models.submit
 
     def noticed(*call: Any) -> Any:
         future = submit(*call)
         waiting.set()
         return future
 
-    monkeypatch.setattr(service.engine, "submit", noticed)
+    monkeypatch.setattr(service.engine.models, "submit", noticed)
     try:
         service.predict(project, config, [fake.task_json(task)], None)
         assert waiting.wait(10)
@@ -96,7 +96,7 @@ def test_stopping_during_a_download_does_not_wait_for_it(
         release.wait(60)
         raise ValueError("I/O operation on closed file")
 
-    monkeypatch.setattr(service.images, "get", get)
+    monkeypatch.setattr(service.sources.images, "get", get)
     service.predict(project, config, [fake.task_json(task) for task in tasks], None)
     assert fetching.wait(10)
     (thread,) = service._background._running()
@@ -115,7 +115,9 @@ def test_a_restart_that_ends_at_once_asks_for_no_rounds(
     service.store.remember_project(7, "config")
     warming, release = threading.Event(), threading.Event()
     asked = []
-    monkeypatch.setattr(service._decoder, "warm_up", lambda _: (warming.set(), release.wait(60)))
+    monkeypatch.setattr(
+        service.engine.answering.decoder, "warm_up", lambda _: (warming.set(), release.wait(60))
+    )
     monkeypatch.setattr(service, "labels_changed", lambda *arguments: asked.append(arguments))
     service.start()
     assert warming.wait(10)
@@ -129,27 +131,27 @@ def test_a_restart_that_ends_at_once_asks_for_no_rounds(
 
 def test_a_model_call_that_was_called_off_is_a_server_that_ends(service: Service) -> None:
     busy, release = threading.Event(), threading.Event()
-    service.engine.submit(lambda: (busy.set(), release.wait(60)))
+    service.engine.models.submit(lambda: (busy.set(), release.wait(60)))
     assert busy.wait(10)
     failures = []
 
     def call() -> None:
         try:
-            service.engine.run(lambda: None)
+            service.engine.models.run(lambda: None)
         except ModelUnavailable as error:
             failures.append(str(error))
 
     thread = threading.Thread(target=call)
     try:
         thread.start()
-        while not len(service.engine._models):
+        while not len(service.engine.models._models):
             time.sleep(0.01)
         service.engine.stop()
         thread.join(10)
     finally:
         release.set()
     with pytest.raises(ModelUnavailable, match="shutting down"):
-        service.engine.run(lambda: None)
+        service.engine.models.run(lambda: None)
     assert len(failures) == 1
     assert "shutting down" in failures[0]
 

@@ -97,6 +97,9 @@ def test_doctor_reports_and_fails_when_the_backend_is_down(run: Run, fake: FakeL
         (["round", "--project", "1"], {"LABEL_STUDIO_API_KEY": ""}, "LABEL_STUDIO_API_KEY"),
         (["round", "--project", "1"], {"LABEL_STUDIO_URL": "http://127.0.0.1:9"}, "127.0.0.1:9"),
         (["serve"], {"CLICKPICK_PORT": "x"}, "port"),
+        (["serve", "--engine", "remote"], {}, "engine"),
+        (["serve", "--ray-address", "ray://head:10001"], {}, "ray_address"),
+        (["serve"], {"CLICKPICK_RAY_MIN_REPLICAS": "9"}, "not below the minimum"),
         (["demo", "--label-studio", "/nowhere/label-studio", "--home", "HOME"], {}, "/nowhere/label-studio"),
     ],
 )

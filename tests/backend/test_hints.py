@@ -195,7 +195,7 @@ def test_a_click_in_a_project_with_hints_over_http(settings: Settings, fake: Fak
     task = fake.upload(project, "photo.jpg", jpeg(1))
     app = create_app(settings.model_copy(update={"segmenter": "grabcut"}))
     service: Service = app.extensions["clickpick"]
-    service.engine.start_training_process = lambda: None  # type: ignore[method-assign]
+    service.engine.start_training = lambda: None  # type: ignore[method-assign]
     body = {
         "tasks": [fake.task_json(task)], "project": f"{project}.1", "label_config": config,
         "params": {"context": {"result": [click(8, 30)]}},

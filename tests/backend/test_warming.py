@@ -22,7 +22,7 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
     made = Service(settings.model_copy(update={"segmenter": "grabcut"}))
-    made.engine.start_training_process = lambda: None  # type: ignore[method-assign]
+    made.engine.start_training = lambda: None  # type: ignore[method-assign]
     yield made
     made.stop()
 
@@ -31,7 +31,7 @@ def service(settings: Settings) -> Iterator[Service]:
 def embedded(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Digests in the order in which images were embedded."""
     seen: list[str] = []
-    monkeypatch.setattr(service._decoder, "embed", lambda _, image: seen.append(image.digest))
+    monkeypatch.setattr(service.engine.answering.decoder, "embed", lambda _, image: seen.append(image.digest))
     return seen
 
 
@@ -59,7 +59,7 @@ def test_opening_a_task_warms_it_and_then_the_next_ones(
     project, config, tasks = project_of(fake)
     service.predict(project, config, [fake.task_json(tasks[1])], None)
     wait_until(lambda: len(set(embedded)) == 3)
-    assert embedded[0] == service.images.get(fake.tasks[tasks[1]]["data"]["image"], tasks[1]).digest
+    assert embedded[0] == service.sources.images.get(fake.tasks[tasks[1]]["data"]["image"], tasks[1]).digest
 
 
 def test_a_batch_is_not_somebody_who_opens_a_task(

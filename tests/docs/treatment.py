@@ -21,6 +21,7 @@ HOURS = "takes minutes to hours"
 GPU = "needs several GPUs"
 SUITE = "is this test suite, or part of it"
 DRAWN = "needs masks that somebody has drawn"
+CLUSTER = "starts a Ray cluster"
 PLACE = "stands for a server or a file of the reader's own"
 TRAINING = "tests/backend/test_training_commands.py::test_pretrain_measures_before_and_after"
 CLICKS = "tests/backend/test_training_commands.py::test_weights_log_and_json_are_left"
@@ -28,6 +29,7 @@ PIXELS = "tests/backend/test_evaluate_pixels_command.py::test_eight_budgets_and_
 PRECOMPUTE = (
     "tests/backend/test_precompute_command.py::test_a_project_is_encoded_once_and_the_server_finds_it"
 )
+ENGINE = "tests/backend/engines/test_engine_contract.py::test_masks_are_equal_bit_for_bit"
 FETCH = "tests/backend/test_weights_command.py::test_fetch_shows_the_licence_downloads_and_converts"
 IMPORT = "tests/model_zoo/test_weight_store.py::test_an_imported_file_is_used"
 DEMO = "tests/backend/demo/test_run.py::test_a_second_run_goes_on_where_the_first_ended"
@@ -80,6 +82,9 @@ NOT_RUN = {
     "pip install '.[offline]'": NotRun(NETWORK),
     "pip install '.[plot]'": NotRun(NETWORK),
     "pip install '.[postgres]'": NotRun(NETWORK),
+    "pip install '.[ray]'": NotRun(NETWORK),
+    "ray start --head": NotRun(CLUSTER, ENGINE),
+    "clickpick serve --engine ray": NotRun(CLUSTER, ENGINE),
     "pip install --upgrade 'Flask>=3,<4' 'Werkzeug>=3,<4' 'Jinja2>=3.1,<4' 'itsdangerous>=2.2,<3'": NotRun(
         NETWORK
     ),

@@ -1,7 +1,7 @@
 """One Label Studio, one ClickPick and one browser for all tests of this folder.
 
-``CLICKPICK_LABEL_STUDIO`` names the label-studio command, ``CLICKPICK_CHROMIUM`` the browser; screenshots go to
-artifacts/e2e.
+``CLICKPICK_LABEL_STUDIO`` names the label-studio command, ``CLICKPICK_CHROMIUM`` the browser, ``CLICKPICK_TEST_ENGINE``
+the engine: local, or ray on a cluster of two nodes that is started here. Screenshots go to artifacts/e2e.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from backend.store import Store
 from backend.studio import Studio
 from tests.e2e.studio_api import Api
 from tests.e2e.studio_page import StudioPage
+from tests.fakes.ray_cluster import LocalCluster
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "artifacts" / "e2e"
@@ -110,7 +111,24 @@ def studio(studio_server: LabelStudioServer) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="session")
-def backend(studio_server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def engine() -> Iterator[dict[str, str]]:
+    """The environment that chooses the engine."""
+    if os.environ.get("CLICKPICK_TEST_ENGINE", "local") != "ray":
+        yield {}
+        return
+    with LocalCluster(nodes=2) as cluster:
+        yield {
+            "CLICKPICK_ENGINE": "ray",
+            "CLICKPICK_RAY_ADDRESS": cluster.address,
+            "CLICKPICK_RAY_MIN_REPLICAS": "2",
+            "CLICKPICK_RAY_MAX_REPLICAS": "2",
+        }
+
+
+@pytest.fixture(scope="session")
+def backend(
+    studio_server: LabelStudioServer, engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
     data = tmp_path_factory.mktemp("clickpick")
     server = ClickPickServer(
         data,
@@ -118,7 +136,7 @@ def backend(studio_server: LabelStudioServer, tmp_path_factory: pytest.TempPathF
         token=studio_server.token(),
         port=BACKEND_PORT,
         log=SCREENSHOTS / "clickpick.log",
-        settings={"GUNICORN_CMD_ARGS": "--access-logfile -"},
+        settings={"GUNICORN_CMD_ARGS": "--access-logfile -", **engine},
     )
     with server:
         yield Backend(server, data)

@@ -20,7 +20,7 @@ def service(settings: Settings) -> Iterator[Service]:
     app = create_app(settings.model_copy(update={"segmenter": "grabcut"}))
     made: Service = app.extensions["clickpick"]
     made.app = app  # type: ignore[attr-defined]
-    made.engine.start_training_process = lambda: None  # type: ignore[method-assign] - tested in test_engines
+    made.engine.start_training = lambda: None  # type: ignore[method-assign] - tested in test_engines
     yield made
     made.stop()
 

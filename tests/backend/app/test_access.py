@@ -60,7 +60,7 @@ def client(make_settings: Callable[..., Settings]) -> Iterator[FlaskClient]:
             webhook_secret=SECRET,
         )
     )
-    app.extensions["clickpick"].engine.start_training_process = lambda: None
+    app.extensions["clickpick"].engine.start_training = lambda: None
     yield app.test_client()
     app.extensions["clickpick"].stop()
 

@@ -58,7 +58,7 @@ def test_equal_requests_at_the_same_time_share_one_computation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project, task, config = click_project
-    segmenter = service._decoder.segmenter("grabcut")
+    segmenter = service.engine.answering.decoder.segmenter("grabcut")
     decode, calls = segmenter.decode, []
 
     def slow(*arguments: Any) -> Any:
@@ -106,7 +106,7 @@ def test_a_slow_image_of_one_project_does_not_hold_up_clicks_of_another(
     project, task, config = click_project
     slow, tasks = pixel_project
     slow_config = fake.projects[slow]["label_config"]
-    real = service.images.get
+    real = service.sources.images.get
     release = threading.Event()
 
     def get(url: str, number: int | None) -> Any:
@@ -114,7 +114,7 @@ def test_a_slow_image_of_one_project_does_not_hold_up_clicks_of_another(
             release.wait(20)
         return real(url, number)
 
-    monkeypatch.setattr(service.images, "get", get)
+    monkeypatch.setattr(service.sources.images, "get", get)
     body = body_of(fake, slow, tasks[:1], slow_config)
     opening = service.app.test_client()  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1) as pool:

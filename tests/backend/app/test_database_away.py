@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 def client(make_settings: Callable[..., Settings], postgres_url: str) -> Iterator[FlaskClient]:
     app = create_app(make_settings(database_url=postgres_url, segmenter="grabcut"))
     service: Service = app.extensions["clickpick"]
-    service.engine.start_training_process = lambda: None  # type: ignore[method-assign]
+    service.engine.start_training = lambda: None  # type: ignore[method-assign]
     yield app.test_client()
     service.stop()
 

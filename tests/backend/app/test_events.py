@@ -33,7 +33,7 @@ def test_setup_and_health_answer_quickly_and_load_nothing(
         assert client.get("/health").json["status"] == "UP"
         seconds.append(time.perf_counter() - started)
     assert np.median(seconds) < 0.1
-    assert service._opening.versions._loaded == {}
+    assert service.engine.answering.versions._loaded == {}
 
 
 def test_a_first_setup_of_a_pixel_project_brings_its_first_queries(
@@ -109,7 +109,7 @@ def test_a_restart_looks_for_labels_that_came_meanwhile(
     store.remember_project(project, "config")
     app = create_app(settings.model_copy(update={"segmenter": "grabcut"}))
     service: Service = app.extensions["clickpick"]
-    service.engine.start_training_process = lambda: None  # type: ignore[method-assign]
+    service.engine.start_training = lambda: None  # type: ignore[method-assign]
     try:
         deadline = time.monotonic() + 60
         while not store.rounds.history(project) and time.monotonic() < deadline:

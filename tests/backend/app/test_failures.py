@@ -94,7 +94,7 @@ def test_a_bug_is_500_without_details(
     def broken(*_: Any) -> Any:
         raise AssertionError("secret detail")
 
-    monkeypatch.setattr(service._decoder, "decode", broken)
+    monkeypatch.setattr(service.engine.answering.decoder, "decode", broken)
     answer = client.post("/predict", json=body_of(fake, project, [task], config, click(8, 30)))
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
@@ -114,7 +114,7 @@ def test_missing_weights_are_told_without_the_servers_folders(
     def missing(*_: Any) -> Any:
         raise WeightsMissing("weights 'x' not found (/srv/secret/x.safetensors); run: pip install x")
 
-    for owner, name in ((service._decoder, "decode"), (service, "predict")):
+    for owner, name in ((service.engine.answering.decoder, "decode"), (service, "predict")):
         monkeypatch.setattr(owner, name, missing)
         caplog.clear()
         answer = client.post("/predict", json=body_of(fake, project, [task], config, click(8, 30)))

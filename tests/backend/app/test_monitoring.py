@@ -85,7 +85,7 @@ def test_not_ready_while_the_database_is_away(
 @pytest.fixture
 def broken(make_settings: Callable[..., Settings]) -> Iterator[FlaskClient]:
     app = create_app(make_settings(segmenter="no-such-segmenter"))
-    app.extensions["clickpick"].engine.start_training_process = lambda: None
+    app.extensions["clickpick"].engine.start_training = lambda: None
     yield app.test_client()
     app.extensions["clickpick"].stop()
 

@@ -55,9 +55,9 @@ def test_a_click_that_label_studio_has_given_up_on_is_dropped(
     service: Service = app.extensions["clickpick"]
     release, answers = threading.Event(), []
     try:
-        service.images.get(fake.tasks[task]["data"]["image"], task)
-        service.engine.run(lambda: None)
-        service.engine.submit(lambda: release.wait(30))
+        service.sources.images.get(fake.tasks[task]["data"]["image"], task)
+        service.engine.models.run(lambda: None)
+        service.engine.models.submit(lambda: release.wait(30))
         body = body_of(fake, project, [task], config, click(8, 30))
         asking = threading.Thread(
             target=lambda: answers.append(app.test_client().post("/predict", json=body))

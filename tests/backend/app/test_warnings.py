@@ -27,7 +27,7 @@ def limited(settings: Settings) -> Iterator[Limited]:
 
     def make(**limits: Any) -> FlaskClient:
         app = create_app(settings.model_copy(update={"segmenter": "grabcut", **limits}))
-        app.extensions["clickpick"].engine.start_training_process = lambda: None
+        app.extensions["clickpick"].engine.start_training = lambda: None
         apps.append(app)
         return app.test_client()
 

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from backend.engines.local import LocalEngine
+from backend.engines.training import TrainingProcesses
 from backend.learning.gate import is_deep
 from backend.round_queue import ASKED_FOR, DEEP
 from backend.store import Store
 from tests.backend.conftest import answers
-from tests.backend.engines.test_local import wait_for
+from tests.backend.engines.test_training import wait_for
 from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def engine(make_settings: Callable[..., object]) -> Iterator[LocalEngine]:
+def training(make_settings: Callable[..., object]) -> Iterator[TrainingProcesses]:
     settings = make_settings(deep_learner="probe-lite2", deep_every=30)
     settings.data.mkdir(parents=True)  # type: ignore[attr-defined]
     store = Store(settings.store_url)  # type: ignore[attr-defined]
-    made = LocalEngine(settings, store)  # type: ignore[arg-type]
+    made = TrainingProcesses(settings, store)  # type: ignore[arg-type]
     yield made
     made.stop()
     store.close()
@@ -39,18 +39,18 @@ def deep_state(store: Store, project: int) -> tuple[str, int]:
 
 
 def test_rounds_go_on_while_it_stands_still_and_its_death_loses_nothing(
-    engine: LocalEngine, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+    training: TrainingProcesses, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
 ) -> None:
     project, tasks = pixel_project
-    store = engine._store
+    store = training._deep._store
     for task in tasks[:3]:
         fake.annotate(task, answers(task))
     store.rounds.request(project, "test")
-    engine.start_training_process()
+    training.start()
     wait_for(lambda: deep_state(store, project)[0] == "running", "the deep learner to start")
-    first = engine.deep_pid
+    first = training.deep_pid
     assert first is not None
-    assert first not in (os.getpid(), engine.training_pid)
+    assert first not in (os.getpid(), training.pid)
     os.kill(first, signal.SIGSTOP)
     fake.annotate(tasks[3], answers(tasks[3]))
     number = store.rounds.request(project, "test")
@@ -62,20 +62,20 @@ def test_rounds_go_on_while_it_stands_still_and_its_death_loses_nothing(
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: deep_state(store, project) == ("done", 2), "the deep learner to be run again")
     wait_for(lambda: any(is_deep(v) for v in store.versions(project)), "the round that judges it")
-    wait_for(lambda: engine.deep_pid is None, "its process to go when there is no work")
+    wait_for(lambda: training.deep_pid is None, "its process to go when there is no work")
     store.rounds.request(project, ASKED_FOR)
-    wait_for(lambda: engine.deep_pid is not None, "its process to come when there is work")
+    wait_for(lambda: training.deep_pid is not None, "its process to come when there is work")
 
 
 def test_stopping_leaves_no_process(
-    engine: LocalEngine, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+    training: TrainingProcesses, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
 ) -> None:
     project, _ = pixel_project
-    engine._store.rounds.request(project, "test", kind=DEEP, delay=0.0)
-    engine.start_training_process()
-    wait_for(lambda: engine.deep_pid is not None, "the process to start")
-    child = engine.deep_pid
-    engine.stop()
+    training._deep._store.rounds.request(project, "test", kind=DEEP, delay=0.0)
+    training.start()
+    wait_for(lambda: training.deep_pid is not None, "the process to start")
+    child = training.deep_pid
+    training.stop()
     assert child is not None
     deadline = time.monotonic() + 10
     while psutil.pid_exists(child):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from backend.engines import local, model_queue
-from backend.engines.local import model_threads
+from backend.engines import model_queue, model_threads
 from backend.engines.model_queue import ModelQueue, Urgency
+from backend.engines.model_threads import ModelThreads
 from backend.errors import TooLate
 from backend.settings import Settings
 
@@ -148,6 +148,24 @@ def test_what_waits_is_cancelled_by_the_end(block: Any) -> None:
 def test_threads_fit_the_device(
     device: str, cores: int, wanted: int, expected: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(model_threads.os, "cpu_count", lambda: cores)
     made = settings.model_copy(update={"device": device, "model_threads": wanted})
-    assert model_threads(made) == expected
+    assert model_threads.model_threads(made) == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_model_calls_take_turns(settings: Settings, threads: int) -> None:
+    models = ModelThreads(settings.model_copy(update={"model_threads": threads}))
+    running: list[int] = []
+
+    def call() -> int:
+        running.append(1)
+        most = len(running)
+        time.sleep(0.05)
+        running.pop()
+        return most
+
+    try:
+        assert max(future.result() for future in [models.submit(call) for _ in range(6)]) == threads
+    finally:
+        models.stop()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from backend.engines import deep, local, process
+from backend.engines import deep, process, training
 from backend.engines.deep import DeepProcess
-from backend.engines.local import LocalEngine
+from backend.engines.training import TrainingProcesses
 from backend.round_queue import DEEP, INSTANT, Kind
 from backend.settings import Settings
 from backend.store import Store
@@ -44,9 +44,9 @@ class Process:
 def test_the_watch_outlives_a_failed_start_and_ends_with_the_engine(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "RESTART_PAUSE", 0.01)
+    monkeypatch.setattr(training, "RESTART_PAUSE", 0.01)
     store = Store(settings.store_url)
-    engine = LocalEngine(settings, store)
+    made = TrainingProcesses(settings, store)
     outcomes: list[Any] = [Process(alive=False), OSError("no memory"), Process(alive=True)]
     running = threading.Event()
 
@@ -58,12 +58,12 @@ def test_the_watch_outlives_a_failed_start_and_ends_with_the_engine(
             running.set()
         return outcome
 
-    monkeypatch.setattr(engine, "_spawn", spawn)
-    engine.start_training_process()
-    watcher = engine._watcher
+    monkeypatch.setattr(made, "_spawn", spawn)
+    made.start()
+    watcher = made._watcher
     assert watcher is not None
     assert running.wait(20), "a start that failed is tried again"
-    engine.stop()
+    made.stop()
     assert not watcher.is_alive()
     store.close()
 

@@ -1,0 +1,136 @@
+"""A web process's connection to the replicas: made in the background, and tried again until it stands."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import ray
+
+from backend.engines.ray_messages import Figures
+from backend.engines.ray_serve import connect, count_running, deploy
+from backend.errors import ClickPickError, ModelUnavailable
+from backend.settings import Settings
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+START_SECONDS = 60.0
+"""So long `start` waits for its first attempt: a cluster without room may hold it up for ever."""
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+FIGURES_SECONDS = 2.0
+STARTING = "the segmenter replicas are being started; ask again in a few seconds"
+UNREACHABLE = "the segmenter replicas cannot be reached; the log says why"
+
+
+class Fresh(Generic[T]):
+    """A value that is read anew at most once a second, by one caller at a time; the others get the last one."""
+
+    def __init__(self, read: Callable[[], T], first: T) -> None:
+        self._read = read
+        self._value = first
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        if time.monotonic() > self._next and self._lock.acquire(blocking=False):
+            try:
+                self._value = self._read()
+            finally:
+                self._next = time.monotonic() + 1.0
+                self._lock.release()
+        return self._value
+
+
+class Connection:
+    """Thread-safe; nothing happens before `start`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._thread = threading.Thread(target=self._run, name="connect-ray", daemon=True)
+        self._tried = threading.Event()
+        self._stopping = threading.Event()
+        self._joined = False
+        self._handle: Any = None
+        self._failure: ClickPickError | None = None
+        self._running = Fresh(self._count, 0)
+        self._figures: Fresh[list[Figures]] = Fresh(self._ask_figures, [])
+
+    def start(self) -> None:
+        """Connect and deploy; once. Raises what the first attempt raised; others follow in the background."""
+        self._thread.start()
+        self._tried.wait(START_SECONDS)
+        if self._failure is not None:
+            raise self._failure
+
+    def handle(self, seconds: float) -> Any:
+        """The application's handle, waited for so long; ModelUnavailable where there is none."""
+        if self._handle is None and self._failure is None:
+            self._tried.wait(seconds)
+        if self._handle is None:
+            raise ModelUnavailable(STARTING if self._failure is None else str(self._failure))
+        return self._handle
+
+    def problems(self) -> list[str]:
+        """Why no replica answers, in words for anybody; empty when one is up."""
+        if self._handle is None:
+            return [STARTING if self._failure is None else UNREACHABLE]
+        return [] if self._running.get() else [UNREACHABLE]
+
+    def figures(self) -> list[Figures]:
+        """Of all replicas that answer."""
+        return [] if self._handle is None else self._figures.get()
+
+    def stop(self) -> None:
+        """Leave the cluster; the replicas stay for other web processes."""
+        self._stopping.set()
+        self._tried.set()
+        self._handle = None
+        if self._joined and not self._thread.is_alive():  # Ray would connect again for a call of that thread
+            self._joined = False
+            ray.shutdown()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            try:
+                self._joined = connect(self._settings.ray_address) or self._joined
+                self._handle = deploy(self._settings)
+                self._failure = None
+                LOG.info("connected to the segmenter replicas")
+                return
+            except ClickPickError as problem:
+                self._fail(problem)
+            except Exception as problem:
+                LOG.log(self._level(), "no connection to the segmenter replicas", exc_info=problem)
+                self._fail(ModelUnavailable(UNREACHABLE))
+            finally:
+                self._tried.set()
+            self._stopping.wait(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _fail(self, problem: ClickPickError) -> None:
+        if self._failure is not None:  # the first one is raised by `start`
+            LOG.log(self._level(), "%s", problem)
+        self._failure = problem
+
+    def _level(self) -> int:
+        return logging.DEBUG if self._stopping.is_set() else logging.WARNING
+
+    def _count(self) -> int:
+        try:
+            return count_running()
+        except Exception as problem:  # of Ray's many ways to say so
+            LOG.log(self._level(), "the cluster does not answer: %s", type(problem).__name__)
+            return 0
+
+    def _ask_figures(self) -> list[Figures]:
+        try:
+            answers = self._handle.broadcast("figures")
+            found = answers.results(timeout_s=FIGURES_SECONDS, return_exceptions=True)
+        except Exception as problem:  # as above
+            LOG.log(self._level(), "the replicas do not tell their figures: %s", type(problem).__name__)
+            return []
+        return [one for one in found if isinstance(one, Figures)]

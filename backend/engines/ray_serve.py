@@ -1,0 +1,138 @@
+"""The application on a Ray cluster: connected to from a web process, and deployed where it is not there yet.
+
+Ray's consistent-hash router sends all calls with one session id to one replica, and to the same one from every web
+process; where that replica is full or gone, to the next on the ring. Its model multiplexing would learn only after a
+second or so where an image is kept, and balances by the number of images.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import ActorAlreadyExistsError
+from ray.serve.config import RequestRouterConfig
+
+from backend.engines.ray_replica import ONGOING, Replica, digest_of, replica_settings
+from backend.errors import ModelUnavailable
+from backend.settings import Settings
+
+LOG = logging.getLogger(__name__)
+APPLICATION = "clickpick"
+DEPLOYMENT = "segmenter"
+ROUTER: Any = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+BUSY = 4.0
+"""Calls under way in a replica, on average, from which another one is started."""
+DEPLOYING = "clickpick-deploying"
+DEPLOY_SECONDS = 300.0
+"""So long replicas that somebody else has deployed are waited for."""
+ENDED = ("DEPLOY_FAILED", "DELETING", "NOT_STARTED")
+
+
+def connect(address: str) -> bool:
+    """Join the cluster; False where this process has joined one before. ModelUnavailable where there is none."""
+    for name in (
+        "ray",
+        "ray.serve",
+    ):  # their lines become lines of this process's log, censored and in its format
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(address=address, namespace=APPLICATION, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        LOG.debug("ray.init(%r)", address, exc_info=error)
+        raise ModelUnavailable(
+            f"no Ray cluster was found at {address!r}; this machine has to be a node of one: start it with `ray start "
+            "--head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
+        ) from error
+    return True
+
+
+def deploy(settings: Settings) -> Any:
+    """The handle of the application, which runs with these settings when this returns.
+
+    Replicas that run with other settings, or of another release, are replaced while they go on answering. Raises
+    ModelUnavailable where replicas cannot start.
+    """
+    serve.start(proxy_location="Disabled")  # web processes call replicas by handle
+    values = replica_settings(settings)
+    wanted = digest_of(values)
+    with _alone():
+        running = _running_digest()
+        if running != wanted:
+            if running:
+                LOG.warning("the replicas on the cluster have other settings; they are replaced")
+            try:
+                serve.run(_application(settings, values), name=APPLICATION, route_prefix=None)
+            except RuntimeError as error:
+                LOG.error("segmenter replicas cannot start: %s", error)
+                raise ModelUnavailable(
+                    "the segmenter replicas cannot start; the log says why, and `clickpick doctor` on a node of the "
+                    "cluster looks for what is missing there"
+                ) from error
+    return serve.get_app_handle(APPLICATION)
+
+
+def count_running() -> int:
+    """Replicas that are up."""
+    found = serve.status().applications.get(APPLICATION)
+    deployment = None if found is None else found.deployments.get(DEPLOYMENT)
+    states = {} if deployment is None else deployment.replica_states
+    return sum(number for state, number in states.items() if state == "RUNNING")
+
+
+def _application(settings: Settings, values: dict[str, Any]) -> Any:
+    deployment: Any = serve.deployment(
+        name=DEPLOYMENT,
+        ray_actor_options={"num_cpus": settings.ray_cpus, "num_gpus": settings.ray_gpus},
+        max_ongoing_requests=ONGOING,
+        autoscaling_config={
+            "min_replicas": settings.ray_min_replicas,
+            "max_replicas": settings.ray_max_replicas,
+            "target_ongoing_requests": BUSY,
+        },
+        logging_config={"enable_access_log": False},
+        request_router_config=RequestRouterConfig(request_router_class=ROUTER),
+    )
+    return deployment(Replica).bind(values)
+
+
+def _running_digest() -> str:
+    """Of the replicas on the cluster; empty where there are none, or none that answer."""
+    found = serve.status().applications.get(APPLICATION)
+    if found is None or found.status in ENDED:
+        return ""
+    try:
+        asked = serve.get_app_handle(APPLICATION).options(method_name="digest").remote()
+        return str(asked.result(timeout_s=DEPLOY_SECONDS))
+    except Exception as problem:  # whatever is wrong with them, they are deployed again
+        LOG.warning("the replicas on the cluster do not answer: %s", type(problem).__name__)
+        return ""
+
+
+class _Holder:
+    """An actor whose name on the cluster only one process can have; it goes with that process."""
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Of web processes that start together one deploys, and the others find it done."""
+    holder: Any = ray.remote(num_cpus=0)(_Holder)
+    while True:
+        try:
+            held = holder.options(name=DEPLOYING).remote()
+            break
+        except ActorAlreadyExistsError:
+            time.sleep(0.5)
+    try:
+        yield
+    finally:
+        ray.kill(held)
