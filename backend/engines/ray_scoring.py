@@ -21,10 +21,9 @@ from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Answered, Pusher, Queue
 from backend.learning.scoring import Mean, Prediction, Proposals
-from backend.learning.versions import Versions
+from backend.learning.versions import VersionLoader
 from backend.services import open_images, open_studio
-from backend.settings import MEGABYTE, Settings
-from backend.store import Store
+from backend.settings import Settings
 from backend.studio import TaskInfo
 from model_zoo.learners.base import Learner
 from model_zoo.learners.features import FeatureCache
@@ -36,6 +35,9 @@ A_PLACE = 2
 """Shards under way for each place of a worker: one that is run, and the next."""
 LEAST_SHARDS = 4
 """Under way at once, so that a cluster that grows with its load sees some."""
+
+
+NOTHING_KEPT = FeatureCache(max_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -134,24 +136,21 @@ def score(
 
 
 class _Scorer:
-    """What a worker keeps between shards: connections, images and the learner of a version."""
+    """What a worker keeps between shards: images and the learner of a version. It needs no database."""
 
     def __init__(self, settings: Settings) -> None:
         become_background(settings, gpus=settings.ray_round_gpus)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
         self.pusher = Pusher(settings, studio, images)
-        self._features = FeatureCache(settings.features_folder, settings.feature_cache_mb * MEGABYTE)
-        store = Store(settings.store_url)
-        self._versions = Versions(store, settings.versions_folder, lambda: settings.torch_device)
-        store.close()  # learners are loaded from files: a thousand workers hold no connections
+        self._versions = VersionLoader(settings.versions_folder, lambda: settings.torch_device)
 
     def learner(self, queue: Queue) -> Learner | None:
-        """That of the queue's version; it leaves features at the queries to the round that learns from them."""
+        """That of the queue's version. Features at the queries are kept for the next fit only where that runs."""
         if queue.published is None:
             return None
         learner = self._versions.load(queue.published)
-        learner.use_cache(self._features)
+        learner.use_cache(NOTHING_KEPT)
         return learner
 
 

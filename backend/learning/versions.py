@@ -45,8 +45,42 @@ def version_number(model_version: str) -> int:
     return int(found[1]) if found else -1
 
 
-class Versions:
-    """Publishes learners and loads the live one; each process keeps one loaded learner a project.
+class VersionLoader:
+    """Loads published versions; each process keeps one loaded learner a project. Needs no database."""
+
+    def __init__(self, folder: Path, device: Callable[[], str] = lambda: "cpu") -> None:
+        self._folder = folder
+        self._device = device
+        self._loaded: dict[int, tuple[str, Learner]] = {}
+        self._lock = threading.Lock()
+
+    def folder(self, version: Version) -> Path:
+        """Where the files of a version lie."""
+        return self._folder / version.folder
+
+    def load(self, version: Version) -> Learner:
+        """The learner of a version, from memory when it is the one used last."""
+        with self._lock:
+            kept = self._loaded.get(version.project)
+        if kept is not None and kept[0] == version.name:
+            return kept[1]
+        learner = create_learner(version.learner, device=self._device())
+        try:
+            check_files(self.folder(version))
+            learner.load(self.folder(version))
+        except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
+            message = (
+                f"version {version.name} cannot be loaded: {_public(error)}; start a round to make a new one"
+            )
+            LOG.error("%s (%s)", message, error)
+            raise ModelUnavailable(message) from error
+        with self._lock:
+            self._loaded[version.project] = (version.name, learner)
+        return learner
+
+
+class Versions(VersionLoader):
+    """Publishes learners, and loads them.
 
     quota: bytes that the versions of one project may take, the oldest going first; 0 for any number.
     """
@@ -54,12 +88,9 @@ class Versions:
     def __init__(
         self, store: Store, folder: Path, device: Callable[[], str] = lambda: "cpu", *, quota: int = 0
     ) -> None:
+        super().__init__(folder, device)
         self._store = store
-        self._folder = folder
-        self._device = device
         self._quota = quota
-        self._loaded: dict[int, tuple[str, Learner]] = {}
-        self._lock = threading.Lock()
 
     def publish(
         self,
@@ -101,30 +132,6 @@ class Versions:
             gone = version_pruning.beyond_quota(self._store, self._folder, project, self._quota)
             version_pruning.remove(self._store, self._folder, project, gone)
         return version
-
-    def folder(self, version: Version) -> Path:
-        """Where the files of a version lie."""
-        return self._folder / version.folder
-
-    def load(self, version: Version) -> Learner:
-        """The learner of a version, from memory when it is the one used last."""
-        with self._lock:
-            kept = self._loaded.get(version.project)
-        if kept is not None and kept[0] == version.name:
-            return kept[1]
-        learner = create_learner(version.learner, device=self._device())
-        try:
-            check_files(self.folder(version))
-            learner.load(self.folder(version))
-        except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
-            message = (
-                f"version {version.name} cannot be loaded: {_public(error)}; start a round to make a new one"
-            )
-            LOG.error("%s (%s)", message, error)
-            raise ModelUnavailable(message) from error
-        with self._lock:
-            self._loaded[version.project] = (version.name, learner)
-        return learner
 
     def _write(self, version: Version, learner: Learner, also: Callable[[Path], None]) -> None:
         def fill(draft: Path) -> None:
