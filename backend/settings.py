@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         0.0, ge=0, description="of the same; the deep learner's rounds have a whole one where there are any"
     )
     ray_shard_tasks: int = Field(4, ge=1, description="that a worker scores before it hands them over")
-    ray_shards: int = Field(0, ge=0, description="of a round under way at once; 0: two a worker's place")
+    ray_shards: int = Field(0, ge=0, description="of a round under way at once; 0: two for each worker")
 
     segmenter: str = "clicknet"
     loaded_segmenters: int = Field(2, ge=1, description="kept in memory at once, those used last")

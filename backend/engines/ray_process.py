@@ -22,10 +22,13 @@ _NICENESS = os.getpriority(os.PRIO_PROCESS, 0)
 def for_workers(settings: Settings, gpus: float, **changes: Any) -> Settings:
     """The settings of work that has so many GPUs, as they travel: whole, but for what callers have to give.
 
-    A device that is "auto" is found where the work runs, and is the processor for work without a GPU.
+    A device that is "auto" is found where the work runs, and is the processor for work without a GPU. Folders are
+    those of this process, wherever the others were started.
     """
     if settings.device == "auto" and not gpus:
         changes["device"] = "cpu"
+    changes["data"] = settings.data.absolute()
+    changes["weights"] = settings.weights and settings.weights.absolute()
     values = {**settings.model_dump(), **dict.fromkeys(CREDENTIALS, ""), **changes}
     return Settings(_env_file=None, **values)
 

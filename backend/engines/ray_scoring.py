@@ -31,8 +31,8 @@ from model_zoo.learners.features import FeatureCache
 LOG = logging.getLogger(__name__)
 RETRIES = 3
 """Of a shard whose worker or node died."""
-A_PLACE = 2
-"""Shards under way for each place of a worker: one that is run, and the next."""
+A_WORKER = 2
+"""Shards under way for each worker that there is room for: one that is run, and the next."""
 LEAST_SHARDS = 4
 """Under way at once, so that a cluster that grows with its load sees some."""
 
@@ -92,7 +92,7 @@ class RayScoring:
         places = found.get("CPU", 0.0) / self._settings.ray_round_cpus
         if self._settings.ray_round_gpus:
             places = min(places, found.get("GPU", 0.0) / self._settings.ray_round_gpus)
-        return max(LEAST_SHARDS, A_PLACE * int(places))
+        return max(LEAST_SHARDS, A_WORKER * int(places))
 
 
 def _taken(under_way: deque[Any], left: int) -> Iterator[Prediction | None]:
