@@ -95,11 +95,10 @@ class RayRounds:
     def _look(self) -> None:
         if not self._tasks:
             connect(self._settings)
-            atexit.register(self.stop)  # before Ray's own, which was registered just now
             self._tasks = _round_tasks(self._settings)
-            self._tasks[
-                INSTANT
-            ].submit()  # its process is made, and imports torch, before anybody waits for it
+            atexit.register(self.stop)  # and called before Ray's own, which was registered by now
+            # Its process is made, and imports torch, before anybody waits for it.
+            self._tasks[INSTANT].submit()
         rounds = self._store.rounds
         for task in self._tasks.values():
             self._gone |= task.follow()

@@ -96,6 +96,7 @@ class RoundTask:
 
         while ray.wait([self._task], timeout=0)[0]:
             self.worker = ray.get(next(self._task))
+            LOG.info("%s rounds are run by %s", self._kind, self.worker)
 
     def _is_over(self) -> bool:
         from ray.exceptions import RayError  # noqa: PLC0415 - an extra

@@ -63,9 +63,8 @@ import os, torch
 from backend.engines.ray_process import become_background
 from backend.settings import Settings
 
-before = os.getpriority(os.PRIO_PROCESS, 0)
 become_background(Settings(_env_file=None, device="cpu", ray_round_cpus=2.0, training_memory_mb=3000), "deep")
-print(os.getpriority(os.PRIO_PROCESS, 0) - before, torch.get_num_threads())
+print(os.getpriority(os.PRIO_PROCESS, 0), torch.get_num_threads())
 """
 
 
