@@ -76,7 +76,7 @@ def make_queue(settings: Settings, version: Any) -> Queue:
 
 def seconds(scoring: Scoring, queue: Queue, tasks: Sequence[TaskInfo]) -> float:
     started = time.perf_counter()
-    count = sum(1 for _ in scoring.proposals(queue, [tasks], lambda: None))
+    count = sum(1 for _ in scoring.proposals(queue, [tasks], lambda: None, lambda: False))
     if count != len(tasks):
         raise RuntimeError(f"{count} of {len(tasks)} tasks were scored")
     return time.perf_counter() - started

@@ -20,7 +20,7 @@ from backend.errors import ClusterUnavailable
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Answered, Pusher, Queue
-from backend.learning.scoring import Mean, Prediction, Proposals
+from backend.learning.scoring import IsOver, Mean, Prediction, Proposals
 from backend.learning.versions import VersionLoader
 from backend.services import open_images, open_studio
 from backend.settings import Settings
@@ -56,7 +56,9 @@ class RayScoring:
         self._settings = for_workers(settings, settings.ray_round_gpus)
         self._score: Any = None
 
-    def proposals(self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean) -> Proposals:
+    def proposals(
+        self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean, is_over: IsOver
+    ) -> Proposals:
         """See `Scoring`. Raises ClusterUnavailable where a shard's workers died again and again."""
         import ray  # noqa: PLC0415 - an extra
 
@@ -78,6 +80,9 @@ class RayScoring:
                 of_queue = mean() if told else None
                 for part in _shards(tasks, self._settings.ray_shard_tasks):
                     yield from _taken(under_way, most - 1)
+                    if is_over():
+                        yield from _taken(under_way, 0)
+                        return
                     under_way.append(self._score.remote(common, part, _answered(queue, part), of_queue))
             yield from _taken(under_way, 0)
         finally:

@@ -147,15 +147,15 @@ class Pusher:
         present = self._start(queue, waiting, delivery, turn)
         if not self._read(queue, waiting, served=present, is_over=turn.superseded):
             return turn.given_way()
-        first = turn.tried
         tasks = waiting.left(queue.labelled)
-        with self._scored(self._scoring, queue, waiting, self._chunks(tasks)) as scored:
+        first = wanted = turn.tried
+        with self._scored(self._scoring, queue, waiting, self._chunks(tasks), turn) as scored:
             for chunk in self._chunks(tasks):
                 self._send(queue, waiting, delivery, chunk, turn, scored=scored, switch=not present)
                 present = present or turn.pushed > 0
-                done = turn.tried - first
-                report("push", done / len(tasks))
-                if done < len(tasks) and turn.is_over():
+                wanted += len(chunk)
+                report("push", (turn.tried - first) / len(tasks))
+                if turn.tried < wanted:
                     return turn.given_way()
         waiting.finish()
         if present:
@@ -176,7 +176,7 @@ class Pusher:
             # Label Studio tells scores of other versions than the one it serves only together with all their masks.
             self._read(queue, waiting, served=False, is_over=lambda: False)
         first = waiting.untried(self._studio.next_tasks(queue.project, self._settings.first_push))
-        with self._scored(self._here, queue, waiting, [first]) as scored:
+        with self._scored(self._here, queue, waiting, [first], turn) as scored:
             self._send(queue, waiting, delivery, first, turn, scored=scored, switch=True)
         return turn.pushed > 0
 
@@ -200,10 +200,14 @@ class Pusher:
         queue: Queue,
         waiting: WaitingTasks,
         chunks: Iterable[Sequence[TaskInfo]],
+        turn: _Turn,
     ) -> closing[Proposals]:
-        """Predictions of the chunks' tasks, in their order; to be closed where the turn ends before they do."""
-        proposals = scoring.proposals(queue, chunks, lambda: mean_uncertainty(waiting.scores(queue.labelled)))
-        return closing(proposals)
+        """Predictions of the chunks' tasks, in their order, until the turn is over."""
+        return closing(
+            scoring.proposals(
+                queue, chunks, lambda: mean_uncertainty(waiting.scores(queue.labelled)), turn.is_over
+            )
+        )
 
     def _send(
         self,
@@ -216,13 +220,10 @@ class Pusher:
         scored: Iterator[Prediction | None],
         switch: bool,
     ) -> None:
-        """Deliver tasks as they are scored, until the turn is over."""
+        """Deliver tasks as far as they are scored."""
         predictions: list[Prediction] = []
-        for task in tasks:
-            if turn.is_over():
-                break
+        for task, prediction in zip(tasks, scored, strict=False):
             turn.tried += 1
-            prediction = next(scored)
             if prediction is None:
                 waiting.give_up(task.id)
             else:

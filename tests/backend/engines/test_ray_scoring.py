@@ -53,10 +53,14 @@ def chunks(fake: FakeLabelStudio, queue: Queue) -> list[list[TaskInfo]]:
     return [found[:2], found[2:5], found[5:]]
 
 
+def never() -> bool:
+    return False
+
+
 def here(settings: Settings, queue: Queue, chunks: Sequence[Sequence[TaskInfo]], mean: Any) -> list[Any]:
     studio = open_studio(settings)
     pusher = Pusher(settings, studio, open_images(settings, studio))
-    return list(ScoringHere(pusher.proposal).proposals(queue, chunks, mean))
+    return list(ScoringHere(pusher.proposal).proposals(queue, chunks, mean, never))
 
 
 @pytest.mark.parametrize(("shards", "size"), [(1, 1), (2, 4), (0, 3)])
@@ -64,7 +68,7 @@ def test_shards_give_what_this_process_gives_whatever_their_size_and_number(
     make_settings: Callable[..., Settings], queue: Queue, chunks: list[list[TaskInfo]], shards: int, size: int
 ) -> None:
     settings = make_settings(ray_shards=shards, ray_shard_tasks=size)
-    found = list(RayScoring(settings).proposals(queue, chunks, lambda: 0.3))
+    found = list(RayScoring(settings).proposals(queue, chunks, lambda: 0.3, never))
     assert found == here(settings, queue, chunks, lambda: 0.3)
     assert [None if p is None else p["task"] for p in found[:6]] == [t.id for c in chunks for t in c][:6]
     assert found[6:] == [None, None]
@@ -84,7 +88,7 @@ def test_over_the_queue_each_chunk_is_told_what_is_known_when_those_before_were_
             known.append(len(found))
             return 0.02 * (1 + len(found))
 
-        for prediction in scoring.proposals(queue, chunks, mean):
+        for prediction in scoring.proposals(queue, chunks, mean, never):
             found.append(prediction)
         return found, known
 
@@ -100,7 +104,7 @@ def test_before_any_version_the_first_pixels_are_the_same_ones(
 ) -> None:
     settings = make_settings()
     first = replace(queue, learner=None, published=None, version="clickpick-1-v0-abc")
-    found = list(RayScoring(settings).proposals(first, chunks, lambda: None))
+    found = list(RayScoring(settings).proposals(first, chunks, lambda: None, never))
     assert found == here(settings, first, chunks, lambda: None)
     assert found[0]["score"] == 0.0
 
@@ -116,10 +120,20 @@ def test_no_more_shards_are_under_way_than_the_settings_say(
             read.append(len(chunk))
             yield chunk
 
-    proposals = scoring.proposals(queue, reading(), lambda: None)
+    proposals = scoring.proposals(queue, reading(), lambda: None, never)
     next(proposals)
     assert read == [2, 3], "the third task is begun when the first is taken"
     proposals.close()
+
+
+def test_when_the_turn_is_over_shards_that_were_begun_are_taken_and_no_more_are_begun(
+    make_settings: Callable[..., Settings], queue: Queue, chunks: list[list[TaskInfo]]
+) -> None:
+    scoring = RayScoring(make_settings(ray_shards=3, ray_shard_tasks=1))
+    taken: list[Any] = []
+    for prediction in scoring.proposals(queue, chunks, lambda: None, lambda: len(taken) >= 1):
+        taken.append(prediction)
+    assert [found["task"] for found in taken] == [task.id for chunk in chunks for task in chunk][:3]
 
 
 def dies_once(common: Common, tasks: Sequence[TaskInfo], answered: Answered, mean: float | None) -> Any:
@@ -139,7 +153,7 @@ def test_a_shard_whose_worker_dies_is_run_again(
     settings: Settings, queue: Queue, chunks: list[list[TaskInfo]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_scoring, "score", dies_once)
-    found = list(RayScoring(settings).proposals(queue, chunks[1:2], lambda: None))
+    found = list(RayScoring(settings).proposals(queue, chunks[1:2], lambda: None, never))
     assert list(settings.data.glob("died-*"))
     assert found == here(settings, queue, chunks[1:2], lambda: None)
 
@@ -150,7 +164,7 @@ def test_a_shard_whose_workers_always_die_is_given_up_with_a_reason(
     monkeypatch.setattr(ray_scoring, "score", always_dies)
     monkeypatch.setattr(ray_scoring, "RETRIES", 1)
     with pytest.raises(ClusterUnavailable, match=r"died 2 times.*memory"):
-        list(RayScoring(settings).proposals(queue, chunks[:1], lambda: None))
+        list(RayScoring(settings).proposals(queue, chunks[:1], lambda: None, never))
 
 
 def test_what_fails_there_fails_as_it_would_here(
@@ -159,9 +173,9 @@ def test_what_fails_there_fails_as_it_would_here(
     fresh = settings.model_copy(update={"image_cache_mb": 1})  # another worker's caches
     fake.broken = 503
     with pytest.raises(StudioUnavailable) as caught:
-        list(RayScoring(fresh).proposals(queue, chunks[:1], lambda: None))
+        list(RayScoring(fresh).proposals(queue, chunks[:1], lambda: None, never))
     assert type(caught.value) is StudioUnavailable
     fake.broken = 403
     with pytest.raises(StudioRefused) as refused:
-        list(RayScoring(fresh).proposals(queue, chunks[:1], lambda: None))
+        list(RayScoring(fresh).proposals(queue, chunks[:1], lambda: None, never))
     assert refused.value.studio_status == 403

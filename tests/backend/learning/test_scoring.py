@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from backend.learning.pushing import LEAST_TASKS, Queue
-from backend.learning.scoring import Mean, Proposals
+from backend.learning.scoring import IsOver, Mean, Proposals
 from backend.settings import Settings
 from backend.studio import TaskInfo
 from tests.backend.learning.test_pushing import Scripted
@@ -18,21 +18,30 @@ SCORES = [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1]
 
 
 class Elsewhere:
-    """Knows the predictions; ``asked``: the tasks of each chunk, ``told``: the mean when it came up."""
+    """Knows the predictions; ``asked``: the tasks of each chunk, ``told``: the mean when it came up.
 
-    def __init__(self, missing: Sequence[int] = ()) -> None:
+    ``ahead``: so many tasks have been begun when the turn is over.
+    """
+
+    def __init__(self, missing: Sequence[int] = (), ahead: int = 0) -> None:
         self.asked: list[list[int]] = []
         self.told: list[float | None] = []
         self.made = 0
         self.closed = False
         self._missing = missing
+        self._ahead = ahead
 
-    def proposals(self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean) -> Proposals:
+    def proposals(
+        self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean, is_over: IsOver
+    ) -> Proposals:
         try:
             for tasks in chunks:
                 self.asked.append([task.id for task in tasks])
                 self.told.append(mean())
                 for task in tasks:
+                    self._ahead -= is_over()
+                    if self._ahead < 0:
+                        return
                     self.made += 1
                     here = {
                         "task": task.id,
@@ -81,10 +90,11 @@ def test_a_chunk_is_told_the_mean_of_all_that_was_pushed_before_it(
 def test_a_round_that_gives_way_takes_no_more_and_says_so(make: Callable[[Elsewhere], Scripted]) -> None:
     pusher = make(Elsewhere())
     pusher.round()
-    pusher._scoring = later = Elsewhere()
+    pusher._scoring = later = Elsewhere(ahead=3)
     pushed = pusher.round(superseded=True, version="v2")
     assert not pushed.complete
-    assert later.made == LEAST_TASKS - 2
+    assert later.made == LEAST_TASKS - 2 + 3
+    assert len(pusher.shelf.versions["v2"]) == LEAST_TASKS + 3, "what was begun is not thrown away"
     assert later.closed
 
 
