@@ -34,6 +34,8 @@ FIRST_SECONDS = 2.0
 IDLE_SECONDS = {INSTANT: 30.0, DEEP: 5.0}
 """So long a task stays for the next round: its process knows the project, and a new one imports torch for seconds."""
 LONGEST_PAUSE = 60.0
+JOIN_SECONDS = 10.0
+"""A watcher that is joining a cluster that does not answer is not waited for any longer."""
 
 
 class RayRounds:
@@ -70,7 +72,7 @@ class RayRounds:
         with self._lock:
             self._stopping.set()
         if self._watcher is not None:
-            self._watcher.join()
+            self._watcher.join(JOIN_SECONDS)
         atexit.unregister(self.stop)
         for task in self._tasks.values():
             self._gone |= task.end()

@@ -16,7 +16,7 @@ from typing import Any
 from backend import log_context
 from backend.engines.ray_cluster import resources
 from backend.engines.ray_process import BACKGROUND, become_background, for_workers
-from backend.errors import ClusterUnavailable
+from backend.errors import ClickPickError, ClusterUnavailable
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.learning.pushing import Answered, Pusher, Queue
@@ -25,6 +25,7 @@ from backend.learning.versions import VersionLoader
 from backend.services import open_images, open_studio
 from backend.settings import Settings
 from backend.studio import TaskInfo
+from model_zoo.errors import ModelZooError
 from model_zoo.learners.base import Learner
 from model_zoo.learners.features import FeatureCache
 
@@ -109,7 +110,9 @@ def _taken(under_way: deque[Any], left: int) -> Iterator[Prediction | None]:
         try:
             predictions = ray.get(under_way.popleft())
         except RayTaskError as error:
-            raise error.cause from None  # what happened there, as if it had happened here
+            if not isinstance(error.cause, (ClickPickError, ModelZooError)):
+                LOG.error("a shard failed: %s", error)  # with its traceback, which the cause has lost
+            raise error.cause from None
         except RayError as error:
             raise ClusterUnavailable(
                 f"a part of the queue could not be scored: its worker on the Ray cluster died {RETRIES + 1} times "
