@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
 
@@ -23,6 +26,8 @@ LOCK_SECONDS = 15
 """So long a writer waits for another one; each takes milliseconds."""
 WRITERS = 7_312_024
 """PostgreSQL's number of the lock that writers hold. One writes at a time, as on SQLite: what is safe there is safe."""
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
 _MARK = secrets.token_hex(4)
 
 
@@ -130,15 +135,35 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
 
+def now(connection: Connection) -> float:
+    """Unix seconds of a clock that all processes share: PostgreSQL's own, with SQLite that of the machine."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+    return time.time()
+
+
 def worker_name() -> str:
-    """Who runs a round: host, process number, and a mark that tells this process from later ones of its number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_MARK}"
+    """Who runs a round: place, process number, and a mark that tells this process from later ones of its number."""
+    return f"{_place()}:{os.getpid()}:{_MARK}"
+
+
+@cache
+def _place() -> str:
+    """Where a process number means one process: a host. On Linux its name is not enough, since containers may share
+    it; the start of the kernel and the namespace of the numbers tell them apart."""
+    host = socket.gethostname()
+    try:
+        start = BOOT.read_text()
+        namespace = PID_NAMESPACE.readlink()
+    except OSError:
+        return host
+    return f"{host}/{hashlib.sha256(f'{start}{namespace}'.encode()).hexdigest()[:12]}"
 
 
 def worker_is_dead(worker: str, silent_seconds: float, limit: float) -> bool:
-    """True when the process is gone (same host), or has said nothing for ``limit`` seconds."""
-    host, pid, mark = worker.rsplit(":", 2)
-    if host == socket.gethostname() and pid.isdigit():
+    """True when the process is gone (same place), or has said nothing for ``limit`` seconds."""
+    place, pid, mark = worker.rsplit(":", 2)
+    if place == _place() and pid.isdigit():
         if int(pid) == os.getpid():
             return mark != _MARK
         try:

@@ -72,6 +72,16 @@ class StudioRefused(ClickPickError):
         super().__init__(message)
         self.studio_status = studio_status
 
+    def __reduce__(self) -> tuple[type[StudioRefused], tuple[str, int]]:
+        """For errors that cross from one process to another."""
+        return type(self), (str(self), self.studio_status)
+
+
+class ClusterUnavailable(ClickPickError):
+    """The Ray cluster does not answer, or has lost a piece of work too often: worth trying again later."""
+
+    status = 503
+
 
 class ModelUnavailable(ClickPickError):
     """A model cannot be built here: unknown name, weights that are not at hand."""

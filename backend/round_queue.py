@@ -7,13 +7,13 @@ other.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import and_, delete, insert, select, update
 
-from backend.database import Database, worker_is_dead, worker_name
+from backend.database import Database, now, worker_is_dead, worker_name
 from backend.tables import ROUNDS
 
 Kind = Literal["instant", "deep"]
@@ -25,15 +25,16 @@ ASKED_FOR = "asked for"
 """Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
 MOST_ATTEMPTS = 10
 """A round whose process dies again and again (out of memory, say) is given up."""
-SILENCE_LIMIT = 30.0
-"""Seconds without a sign of life after which a round on another machine counts as lost."""
+SILENCE_LIMIT = 20.0
+"""Seconds without a sign of life after which a round on another machine counts as lost: more than a writer waits for
+others."""
 
 
 @dataclass(frozen=True)
 class Round:
     """One run of the learning loop, or of the deep learner.
 
-    ``state``: queued, running, done or failed; times in Unix seconds.
+    ``state``: queued, running, done or failed; times in Unix seconds of the database's clock.
     """
 
     id: int
@@ -70,8 +71,8 @@ class RoundQueue:
 
         A delay of 0 makes it due at once. Returns the round's id.
         """
-        now = time.time()
         with self._database.write() as db:
+            moment = now(db)
             row = db.execute(_waiting(project, kind)).first()
             if row is None:
                 values = {
@@ -79,29 +80,29 @@ class RoundQueue:
                     "kind": kind,
                     "state": "queued",
                     "reason": reason,
-                    "created": now,
+                    "created": moment,
                 }
-                result = db.execute(insert(ROUNDS).values(**values, due=now + delay).returning(ROUNDS.c.id))
+                values["due"] = moment + delay
+                result = db.execute(insert(ROUNDS).values(**values).returning(ROUNDS.c.id))
                 return int(result.scalar_one())
             if row.reason == ASKED_FOR and delay:
                 return int(row.id)  # somebody waits for it: no later event puts it off
-            due = min(now + delay, row.created + max(limit, delay)) if delay else now
+            due = min(moment + delay, row.created + max(limit, delay)) if delay else moment
             reason = ASKED_FOR if row.reason == ASKED_FOR else reason
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)
 
     def claim(self, project: int | None = None, kind: Kind = INSTANT) -> Round | None:
         """Take the round that is due longest; None where there is none, or its project is being run."""
-        now = time.time()
-        busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
-        query = _due(kind, now).where(ROUNDS.c.project.not_in(busy))
-        if project is not None:
-            query = query.where(ROUNDS.c.project == project)
         with self._database.write() as db:
+            moment = now(db)
+            query = _free(kind, moment)
+            if project is not None:
+                query = query.where(ROUNDS.c.project == project)
             round_id = db.execute(query.order_by(ROUNDS.c.due).limit(1)).scalar()
             if round_id is None:
                 return None
-            values = {"state": "running", "worker": worker_name(), "started": now, "heartbeat": now}
+            values = {"state": "running", "worker": worker_name(), "started": moment, "heartbeat": moment}
             taken = db.execute(
                 update(ROUNDS)
                 .where(ROUNDS.c.id == round_id, ROUNDS.c.state == "queued")
@@ -111,11 +112,11 @@ class RoundQueue:
                 return None  # another server has just taken it
             return _round(db.execute(select(ROUNDS).where(ROUNDS.c.id == round_id)).one())
 
-    def beat(self, round_id: int, stage: str, progress: float) -> None:
-        """Say that the round lives and how far it is (``progress`` in [0, 1])."""
-        values = {"stage": stage, "progress": progress, "heartbeat": time.time()}
+    def beat(self, round_id: int, stage: str, progress: float) -> bool:
+        """Say that the round lives and how far it is (``progress`` in [0, 1]); False where it is not ours any more."""
         with self._database.write() as db:
-            db.execute(update(ROUNDS).where(_run_by(round_id)).values(**values))
+            values = {"stage": stage, "progress": progress, "heartbeat": now(db)}
+            return bool(db.execute(update(ROUNDS).where(_run_by(round_id)).values(**values)).rowcount)
 
     def finish(
         self,
@@ -127,8 +128,8 @@ class RoundQueue:
         worker: str | None = None,
     ) -> None:
         """Close a round as done or failed, where ``worker`` (by default this process) still runs it."""
-        values = {"state": state, "message": message, "version": version, "finished": time.time()}
         with self._database.write() as db:
+            values = {"state": state, "message": message, "version": version, "finished": now(db)}
             db.execute(update(ROUNDS).where(_run_by(round_id, worker)).values(**values))
 
     def retry(self, round_id: int, message: str, delay: float, *, worker: str | None = None) -> None:
@@ -138,10 +139,11 @@ class RoundQueue:
             if row is None:
                 return  # another process has recovered it
             waiting = db.execute(_waiting(row.project, row.kind)).first()
-            due = time.time() + delay
+            moment = now(db)
+            due = moment + delay
             values: dict[str, Any] = {"state": "queued", "message": message, "due": due}
             if waiting is not None:
-                values = {"state": "failed", "message": message, "finished": time.time()}
+                values = {"state": "failed", "message": message, "finished": moment}
                 later = {"due": max(due, waiting.due), "attempts": row.attempts}
                 later["reason"] = ASKED_FOR if row.reason == ASKED_FOR else waiting.reason
                 db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
@@ -150,14 +152,23 @@ class RoundQueue:
     def is_waiting(self, kind: Kind = INSTANT) -> bool:
         """True when a queued round of any project is due: the running one should make way."""
         with self._database.read() as db:
-            return db.execute(_due(kind, time.time()).limit(1)).first() is not None
+            return db.execute(_due(kind, now(db)).limit(1)).first() is not None
 
-    def recover(self) -> int:
-        """Queue again what a dead process was running; returns how many rounds."""
+    def is_claimable(self, kind: Kind = INSTANT) -> bool:
+        """True when there is a round to claim now: one that is due, of a project that nobody runs."""
+        with self._database.read() as db:
+            return db.execute(_free(kind, now(db)).limit(1)).first() is not None
+
+    def recover(self, gone: Collection[str] = ()) -> int:
+        """Queue again what a dead process was running, those of these names among them; returns how many rounds."""
         with self._database.read() as db:
             running = list(db.execute(select(ROUNDS).where(ROUNDS.c.state == "running")))
-        now = time.time()
-        lost = [row for row in running if worker_is_dead(row.worker, now - row.heartbeat, SILENCE_LIMIT)]
+            moment = now(db)
+        lost = [
+            row
+            for row in running
+            if row.worker in gone or worker_is_dead(row.worker, moment - row.heartbeat, SILENCE_LIMIT)
+        ]
         for row in lost:
             if row.attempts < MOST_ATTEMPTS:
                 message = "the process that ran this round died; it starts again"
@@ -210,8 +221,16 @@ def _run_by(round_id: int, worker: str | None = None) -> Any:
     )
 
 
-def _due(kind: Kind, now: float) -> Any:
-    return select(ROUNDS.c.id).where(ROUNDS.c.kind == kind, ROUNDS.c.state == "queued", ROUNDS.c.due <= now)
+def _due(kind: Kind, moment: float) -> Any:
+    return select(ROUNDS.c.id).where(
+        ROUNDS.c.kind == kind, ROUNDS.c.state == "queued", ROUNDS.c.due <= moment
+    )
+
+
+def _free(kind: Kind, moment: float) -> Any:
+    """Due rounds of projects that are not being run."""
+    busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
+    return _due(kind, moment).where(ROUNDS.c.project.not_in(busy))
 
 
 def _round(row: Any) -> Round:

@@ -77,6 +77,14 @@ class Settings(BaseSettings):
     ray_batch: int = Field(
         1, ge=1, le=32, description="clicks that a replica takes up together; 1: each for itself"
     )
+    ray_round_cpus: float = Field(
+        1.0, gt=0, description="of a round on a cluster, and of each worker that scores for it"
+    )
+    ray_round_gpus: float = Field(
+        0.0, ge=0, description="of the same; the deep learner's rounds have a whole one where there are any"
+    )
+    ray_shard_tasks: int = Field(4, ge=1, description="that a worker scores before it hands them over")
+    ray_shards: int = Field(0, ge=0, description="of a round under way at once; 0: two for each worker")
 
     segmenter: str = "clicknet"
     loaded_segmenters: int = Field(2, ge=1, description="kept in memory at once, those used last")

@@ -18,10 +18,11 @@ import time
 from backend import log_context
 from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
 from backend.engines.model_threads import share_cores
-from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
+from backend.errors import ClickPickError, ClusterUnavailable, StoreUnavailable, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
+from backend.learning.scoring import Scoring
 from backend.learning.versions import Versions
 from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
@@ -52,10 +53,14 @@ DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
 
 
-class Worker:
-    """Runs rounds of a kind from one store."""
+class RoundLost(Exception):
+    """The round is another process's by now: this one was silent for too long."""
 
-    def __init__(self, settings: Settings, kind: Kind = INSTANT) -> None:
+
+class Worker:
+    """Runs rounds of a kind from one store. ``scoring``: of their pools, where it is not this process."""
+
+    def __init__(self, settings: Settings, kind: Kind = INSTANT, *, scoring: Scoring | None = None) -> None:
         self._kind = kind
         self._store = Store(settings.store_url)
         studio = open_studio(settings)
@@ -66,8 +71,11 @@ class Worker:
             lambda: settings.torch_device,
             quota=settings.versions_mb * MEGABYTE,
         )
-        runner = DeepTrainer if kind == DEEP else RoundRunner
-        self._runner: RoundRunner | DeepTrainer = runner(settings, self._store, studio, images, versions)
+        self._runner: RoundRunner | DeepTrainer
+        if kind == DEEP:
+            self._runner = DeepTrainer(settings, self._store, studio, images, versions)
+        else:
+            self._runner = RoundRunner(settings, self._store, studio, images, versions, scoring=scoring)
         self._claimed: int | None = None
 
     def run_one(self, project: int | None = None) -> Round | None:
@@ -94,16 +102,22 @@ class Worker:
                 time.sleep(POLL_SECONDS)
                 if time.monotonic() > ready_at:
                     ready_at = math.inf
-                    _import_compiler()
+                    import_compiler()
 
-    def run_until_idle(self, patience: float) -> None:
-        """Work until there has been nothing to do for so many seconds."""
-        worked = time.monotonic()
+    def run_until_idle(self, patience: float) -> int:
+        """Work until there has been nothing to do for so many seconds; returns how many rounds were run."""
+        count, worked = 0, time.monotonic()
         while time.monotonic() - worked < patience:
-            if self.run_one() is None:
-                time.sleep(POLL_SECONDS)
+            try:
+                found = self.run_one() is not None
+            except StoreUnavailable:
+                self._wait_for_store()
+                continue
+            if found:
+                count, worked = count + 1, time.monotonic()
             else:
-                worked = time.monotonic()
+                time.sleep(POLL_SECONDS)
+        return count
 
     def _wait_for_store(self) -> None:
         """Until the database is back; then what was cut short is queued, and labels that nobody could note are read."""
@@ -126,7 +140,7 @@ class Worker:
         try:
             with beat:
                 outcome = self._runner.run(
-                    claimed.project, claimed.reason, beat.report, rounds.is_waiting, claimed.id
+                    claimed.project, claimed.reason, beat.report, beat.is_superseded, claimed.id
                 )
             rounds.finish(claimed.id, "done", outcome.message, outcome.version)
             if not outcome.complete:
@@ -135,7 +149,9 @@ class Worker:
             LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
         except StoreUnavailable:
             raise
-        except StudioUnavailable as error:
+        except RoundLost:
+            LOG.error("project %d, round %d: another process runs it by now", claimed.project, claimed.id)
+        except (StudioUnavailable, ClusterUnavailable) as error:
             self._put_off(claimed, str(error))
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))
@@ -159,17 +175,29 @@ class Worker:
 
 
 class _Heartbeat:
-    """Tells the store twice a second that the round lives, and how far it is."""
+    """Tells the store twice a second that the round lives, and how far it is; the round hears of it when it is lost."""
 
     def __init__(self, store: Store, round_id: int) -> None:
         self._store = store
         self._round_id = round_id
         self._state = ("", 0.0)
+        self._lost = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def report(self, stage: str, progress: float) -> None:
+        """Raises RoundLost where the round has become another process's."""
+        self._check()
         self._state = (stage, progress)
+
+    def is_superseded(self) -> bool:
+        """Whether another round waits; RoundLost as with `report`."""
+        self._check()
+        return self._store.rounds.is_waiting()
+
+    def _check(self) -> None:
+        if self._lost:
+            raise RoundLost
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -181,7 +209,7 @@ class _Heartbeat:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             with contextlib.suppress(Exception):  # a missed beat is made up for by the next
-                self._store.rounds.beat(self._round_id, *self._state)
+                self._lost = not self._store.rounds.beat(self._round_id, *self._state)
 
 
 def _leave_with_parent() -> None:
@@ -192,7 +220,7 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
-def _import_compiler() -> None:
+def import_compiler() -> None:
     """What torch imports with the first optimiser: seconds of a core that the first fit need not wait for."""
     from torch import optim, zeros  # noqa: PLC0415 - not before it is time
 

@@ -100,6 +100,7 @@ class Fitter:
                 usable = self._rename(usable, config_digest)
             self._refused[project] = usable.name, digest, refusal
             return Fitted(usable, refusal)
+        report("publish", 1.0)
         version = self._versions.publish(project, learner, digest=digest, labels=labels, metrics=metrics)
         return Fitted(version, f"published {version.name} from {labels} labels")
 

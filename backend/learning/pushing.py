@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 from backend.errors import ImageProblem
 from backend.images import ImageFetcher
@@ -13,8 +13,10 @@ from backend.learning.budgets import mean_uncertainty
 from backend.learning.delivery import Delivery
 from backend.learning.labelled import TaskImage, image_key, image_urls
 from backend.learning.proposals import Page, Recipe, drop_invalid, propose
+from backend.learning.scoring import Prediction, Proposals, Scoring, ScoringHere
 from backend.learning.waiting import WaitingTasks
 from backend.settings import Settings
+from backend.store import Version
 from backend.studio import Studio, TaskInfo
 from label_config import ImageSchema, PolygonForm, ProjectSchema
 from model_zoo.learners.base import Learner
@@ -32,7 +34,8 @@ class Queue:
 
     ``confirm``: queries show the class that the learner expects.
     To push, what Label Studio has said of the project as well: the version that it serves, the number of its tasks,
-    and of each annotated task whether it has all the annotations that it needs.
+    and of each annotated task whether it has all the annotations that it needs. ``published``: the record of the
+    version, for whoever loads the learner elsewhere.
     """
 
     project: int
@@ -45,6 +48,7 @@ class Queue:
     served: str = ""
     task_number: int = -1
     labelled: Mapping[int, bool] = field(default_factory=dict)
+    published: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,19 @@ class _Turn:
 
 
 class Pusher:
-    """Works through the queues of projects."""
+    """Works through the queues of projects.
 
-    def __init__(self, settings: Settings, studio: Studio, images: ImageFetcher) -> None:
+    scoring: of all but the tasks that Label Studio serves next. Those are scored here, where the learner is at hand.
+    """
+
+    def __init__(
+        self, settings: Settings, studio: Studio, images: ImageFetcher, scoring: Scoring | None = None
+    ) -> None:
         self._settings = settings
         self._studio = studio
         self._images = images
+        self._here = ScoringHere(self.proposal)
+        self._scoring = scoring or self._here
         self._queues: dict[int, WaitingTasks] = {}
 
     def push(
@@ -136,15 +147,16 @@ class Pusher:
         present = self._start(queue, waiting, delivery, turn)
         if not self._read(queue, waiting, served=present, is_over=turn.superseded):
             return turn.given_way()
-        first = turn.tried
         tasks = waiting.left(queue.labelled)
-        for chunk in self._chunks(tasks):
-            self._send(queue, waiting, delivery, chunk, turn, switch=not present)
-            present = present or turn.pushed > 0
-            done = turn.tried - first
-            report("push", done / len(tasks))
-            if done < len(tasks) and turn.is_over():
-                return turn.given_way()
+        first = wanted = turn.tried
+        with self._scored(self._scoring, queue, waiting, self._chunks(tasks), turn) as scored:
+            for chunk in self._chunks(tasks):
+                self._send(queue, waiting, delivery, chunk, turn, scored=scored, switch=not present)
+                present = present or turn.pushed > 0
+                wanted += len(chunk)
+                report("push", (turn.tried - first) / len(tasks))
+                if turn.tried < wanted:
+                    return turn.given_way()
         waiting.finish()
         if present:
             delivery.remove_superseded(queue.version)
@@ -163,8 +175,9 @@ class Pusher:
         if stored and not waiting.is_known():
             # Label Studio tells scores of other versions than the one it serves only together with all their masks.
             self._read(queue, waiting, served=False, is_over=lambda: False)
-        first = self._studio.next_tasks(queue.project, self._settings.first_push)
-        self._send(queue, waiting, delivery, waiting.untried(first), turn, switch=True)
+        first = waiting.untried(self._studio.next_tasks(queue.project, self._settings.first_push))
+        with self._scored(self._here, queue, waiting, [first], turn) as scored:
+            self._send(queue, waiting, delivery, first, turn, scored=scored, switch=True)
         return turn.pushed > 0
 
     def _read(
@@ -181,6 +194,21 @@ class Pusher:
             is_over=is_over,
         )
 
+    def _scored(
+        self,
+        scoring: Scoring,
+        queue: Queue,
+        waiting: WaitingTasks,
+        chunks: Iterable[Sequence[TaskInfo]],
+        turn: _Turn,
+    ) -> closing[Proposals]:
+        """Predictions of the chunks' tasks, in their order, until the turn is over."""
+        return closing(
+            scoring.proposals(
+                queue, chunks, lambda: mean_uncertainty(waiting.scores(queue.labelled)), turn.is_over
+            )
+        )
+
     def _send(
         self,
         queue: Queue,
@@ -189,16 +217,13 @@ class Pusher:
         tasks: Sequence[TaskInfo],
         turn: _Turn,
         *,
+        scored: Iterator[Prediction | None],
         switch: bool,
     ) -> None:
-        """Score and deliver tasks until the turn is over."""
-        mean = mean_uncertainty(waiting.scores(queue.labelled))
-        predictions: list[dict[str, Any]] = []
-        for task in tasks:
-            if turn.is_over():
-                break
+        """Deliver tasks as far as they are scored."""
+        predictions: list[Prediction] = []
+        for task, prediction in zip(tasks, scored, strict=False):
             turn.tried += 1
-            prediction = self.proposal(queue, task, mean)
             if prediction is None:
                 waiting.give_up(task.id)
             else:
@@ -213,7 +238,7 @@ class Pusher:
 
     def proposal(
         self, queue: Queue, task: TaskInfo, mean_uncertainty: float | None = None
-    ) -> dict[str, Any] | None:
+    ) -> Prediction | None:
         """The prediction of one task; None, with a line in the log, where its image cannot be had.
 
         mean_uncertainty: of the queue, as far as it is known; it decides the number of queries where the budget goes

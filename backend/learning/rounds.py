@@ -21,6 +21,7 @@ from backend.learning.fitting import Fitter
 from backend.learning.labelled import TaskImage, read_labels, stored_labels
 from backend.learning.pushing import Pusher, Queue, answered_pixels
 from backend.learning.rollback import Rollback
+from backend.learning.scoring import Scoring
 from backend.learning.versions import Versions, version_name
 from backend.round_queue import ASKED_FOR
 from backend.settings import Settings
@@ -47,8 +48,16 @@ class RoundRunner:
     """Runs rounds of any project; one object a process."""
 
     def __init__(
-        self, settings: Settings, store: Store, studio: Studio, images: ImageFetcher, versions: Versions
+        self,
+        settings: Settings,
+        store: Store,
+        studio: Studio,
+        images: ImageFetcher,
+        versions: Versions,
+        *,
+        scoring: Scoring | None = None,
     ) -> None:
+        """scoring: of the tasks behind those that annotators see next; by default in this process."""
         self._settings = settings
         self._store = store
         self._studio = studio
@@ -57,7 +66,7 @@ class RoundRunner:
         self._fitter = Fitter(settings, images, versions)
         self._rollback = Rollback(store, versions, self._fitter.gate)
         self._deep = Deep(settings, store, versions, self._fitter)
-        self._pusher = Pusher(settings, studio, images)
+        self._pusher = Pusher(settings, studio, images, scoring)
 
     def run(
         self,
@@ -169,6 +178,7 @@ class RoundRunner:
             learner=self._versions.load(live) if live else None,
             answered={},
             confirm=shows_classes(live, target, self._settings),
+            published=live,
         )
 
     def _exists(self, project: int) -> bool:

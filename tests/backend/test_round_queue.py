@@ -7,14 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
+from sqlalchemy.exc import IntegrityError
 
 from backend import database
 from backend.round_queue import ASKED_FOR, DEEP, MOST_ATTEMPTS, SILENCE_LIMIT, Round
 from backend.store import Store
+from backend.tables import ROUNDS
 
 pytestmark = pytest.mark.unit
 
@@ -184,7 +188,7 @@ def test_a_silent_process_of_another_machine_counts_as_dead(
     assert store.rounds.claim() is not None
     assert store.rounds.recover() == 0
     later = time.time() + SILENCE_LIMIT + 1
-    monkeypatch.setattr("backend.round_queue.time.time", lambda: later)
+    monkeypatch.setattr("backend.round_queue.now", lambda _: later)
     assert store.rounds.recover() == 1
 
 
@@ -271,3 +275,114 @@ def test_a_round_that_another_server_has_recovered_and_taken_is_left_alone(store
     store.rounds.retry(lost.id, "died", 0.0, worker=database.worker_name())
     store.rounds.finish(lost.id, "failed", "died", worker=database.worker_name())
     assert get(store, lost.id) == lost
+
+
+def test_the_database_itself_refuses_a_second_running_round_of_a_project(store: Store) -> None:
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    second = store.rounds.request(1, "b")
+    with pytest.raises(IntegrityError), store._database.write() as db:
+        db.execute(update(ROUNDS).where(ROUNDS.c.id == second).values(state="running"))
+    assert get(store, second).state == "queued"
+
+
+CLAIMER = """
+import sys, time
+from pathlib import Path
+from backend.store import Store
+
+url, folder, until = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+store, count = Store(url), 0
+while time.time() < until:
+    for project in (1, 2):
+        store.rounds.request(project, "labels")
+    claimed = store.rounds.claim()
+    if claimed is None:
+        continue
+    mine = folder / str(claimed.project)
+    mine.touch(exist_ok=False)  # fails where another process runs a round of the project
+    time.sleep(0.002)
+    mine.unlink()
+    store.rounds.finish(claimed.id, "done")
+    count += 1
+print(count)
+"""
+
+
+def test_processes_that_claim_at_the_same_moment_never_run_one_project_twice(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "running"
+    folder.mkdir()
+    command = [sys.executable, "-c", CLAIMER, url, str(folder), str(time.time() + 6)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    counts = [int(process.communicate()[0]) for process in started]
+    assert [process.returncode for process in started] == [0] * len(started)
+    assert sum(counts) >= 20, "they hardly met"
+    assert sum(count > 0 for count in counts) > 1
+
+
+def test_processes_of_containers_that_share_a_host_name_are_not_judged_by_their_numbers(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    namespace = tmp_path / "pid"
+    namespace.symlink_to("pid:[1]")
+    monkeypatch.setattr(database, "PID_NAMESPACE", namespace)
+    monkeypatch.setattr(database, "_MARK", "another")
+    database._place.cache_clear()
+    try:
+        assert store.rounds.recover() == 0, "here its number is another process's"
+    finally:
+        database._place.cache_clear()
+
+
+def test_a_round_of_a_process_that_is_known_to_be_gone_is_queued_again_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+    number = store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    assert store.rounds.recover({"elsewhere:1:xyz"}) == 0
+    assert store.rounds.recover({"elsewhere:1:abc"}) == 1
+    assert get(store, number).state == "queued"
+
+
+def test_a_round_can_be_claimed_when_it_is_due_and_its_project_is_not_being_run(store: Store) -> None:
+    assert not store.rounds.is_claimable()
+    store.rounds.request(1, "a", delay=60)
+    assert not store.rounds.is_claimable()
+    store.rounds.request(1, "a")
+    assert store.rounds.is_claimable()
+    assert not store.rounds.is_claimable(DEEP)
+    claimed = store.rounds.claim()
+    assert claimed is not None
+    store.rounds.request(1, "b")
+    assert store.rounds.is_waiting()
+    assert not store.rounds.is_claimable()
+    store.rounds.finish(claimed.id, "done")
+    assert store.rounds.is_claimable()
+
+
+def test_who_beats_for_a_round_hears_when_it_is_lost(store: Store, lost: Round) -> None:
+    assert not store.rounds.beat(lost.id, "fit", 0.5)
+    store.rounds.request(2, "a")
+    kept = store.rounds.claim()
+    assert kept is not None
+    assert store.rounds.beat(kept.id, "fit", 0.5)
+
+
+@pytest.mark.integration
+def test_a_machine_whose_clock_is_wrong_takes_no_round_away(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Store(postgres_url)) as store:
+        monkeypatch.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+        store.rounds.request(1, "a")
+        assert store.rounds.claim() is not None
+        wrong = time.time() + 3600
+        monkeypatch.setattr(time, "time", lambda: wrong)
+        assert store.rounds.recover() == 0
+        store.rounds.request(2, "a")
+        assert store.rounds.is_claimable()

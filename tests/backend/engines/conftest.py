@@ -1,9 +1,13 @@
-"""Engines to compare: a local one, and one on a Ray cluster of two nodes, around one Label Studio."""
+"""Engines to compare: a local one, and one on a Ray cluster of two nodes, around one Label Studio.
+
+A process can be in one cluster at a time, so each module has its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +20,9 @@ from backend.store import Store
 from tests.backend.engines.ray_scenes import Studio
 from tests.fakes.ray_cluster import LocalCluster
 
+if TYPE_CHECKING:
+    from tests.backend.ray_cluster import RayNodes
+
 
 @pytest.fixture(scope="session")
 def studio() -> Iterator[Studio]:
@@ -23,7 +30,7 @@ def studio() -> Iterator[Studio]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[LocalCluster]:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     with LocalCluster(nodes=2) as cluster:
@@ -45,7 +52,7 @@ def engine_settings(studio: Studio, tmp_path_factory: pytest.TempPathFactory) ->
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_settings(engine_settings: Settings, ray_cluster: LocalCluster) -> Settings:
     return engine_settings.model_copy(update={"engine": "ray", "ray_address": ray_cluster.address})
 
@@ -68,7 +75,7 @@ def local_engine(engine_settings: Settings, engine_store: Store) -> Iterator[Loc
     sources.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_engine(ray_settings: Settings, engine_store: Store) -> Iterator[object]:
     from backend.engines.ray import RayEngine
 
@@ -76,3 +83,13 @@ def ray_engine(ray_settings: Settings, engine_store: Store) -> Iterator[object]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayNodes]:
+    """Nodes that can be killed one by one, joined by this process. Whoever kills a node adds another one."""
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from tests.backend.ray_cluster import ray_nodes
+
+    with ray_nodes(2) as nodes:
+        yield nodes

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from backend.database import worker_name
 from backend.engines import worker
 from backend.learning.rounds import Outcome
 from backend.settings import Settings
@@ -43,7 +44,7 @@ def test_torchs_compiler_is_imported_once_and_not_in_the_first_seconds(
 
     monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(worker.time, "sleep", sleep)
-    monkeypatch.setattr(worker, "_import_compiler", lambda: imported.append(now[0]))
+    monkeypatch.setattr(worker, "import_compiler", lambda: imported.append(now[0]))
     with pytest.raises(Enough):
         worker.Worker(make_settings()).run_forever()
     (when,) = imported
@@ -51,7 +52,7 @@ def test_torchs_compiler_is_imported_once_and_not_in_the_first_seconds(
 
 
 def test_it_is_what_an_optimiser_needs() -> None:
-    worker._import_compiler()
+    worker.import_compiler()
     assert "torch._dynamo" in sys.modules
 
 
@@ -89,3 +90,38 @@ def test_a_round_during_which_postgresql_is_restarted_runs_again_and_labels_are_
     assert ran == [1, 1, 2]
     assert {found.state for project in (1, 2) for found in store.rounds.history(project)} == {"done"}
     store.close()
+
+
+def test_a_round_that_another_process_has_taken_over_stops(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = worker.Worker(make_settings())
+    rounds = made._store.rounds
+    number = rounds.request(1, "labels")
+    ended: list[str] = []
+
+    def run(_project: int, _reason: str, report: Callable[[str, float], None], *_: Any) -> Outcome:
+        assert rounds.recover({worker_name()}) == 1
+        with monkeypatch.context() as patched:
+            patched.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+            assert rounds.claim() is not None
+        try:
+            for _ in range(100):
+                report("push", 0.5)
+                time.sleep(0.05)
+        except worker.RoundLost:
+            ended.append("lost")
+            raise
+        return Outcome(None, "done")
+
+    monkeypatch.setattr(made._runner, "run", run)
+    assert made.run_one() is not None
+    assert ended == ["lost"]
+    found = rounds.get(number)
+    assert found is not None
+    assert (found.state, found.attempts, found.message) == (
+        "running",
+        2,
+        "the process that ran this round died; it starts again",
+    )
+    made._store.close()

@@ -1,0 +1,74 @@
+"""The connection of this process to a Ray cluster."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+
+from backend.errors import ClusterUnavailable, ConfigProblem
+from backend.settings import Settings
+
+NAMESPACE = "clickpick"
+ANSWER_SECONDS = 5.0
+"""Within which a cluster's head takes a connection. Ray itself goes on for two minutes."""
+_CONNECTING = threading.Lock()
+
+
+def connect(settings: Settings) -> None:
+    """Join the cluster at ``ray_address``, once a process; "auto" is that of a node on this machine.
+
+    Raises ConfigProblem where Ray is not installed or the address is none, and ClusterUnavailable where nobody answers.
+    """
+    try:
+        import ray  # noqa: PLC0415 - an extra, and seconds to import
+    except ModuleNotFoundError as problem:
+        raise ConfigProblem(
+            "Ray is not installed, and --engine ray needs it; install clickpick[ray], or use --engine local"
+        ) from problem
+    with _CONNECTING:
+        if ray.is_initialized():
+            return
+        address = settings.ray_address
+        if address != "auto":
+            _knock(address)
+        own_thread = threading.current_thread() is threading.main_thread()
+        terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                configure_logging=False,
+                log_to_driver=settings.log_format == "text",
+            )
+        except (OSError, RuntimeError, ValueError) as problem:
+            raise ClusterUnavailable(
+                f"no Ray cluster can be joined at {address!r} ({problem}); start one on this machine with `ray start`, "
+                "or set CLICKPICK_RAY_ADDRESS"
+            ) from problem
+        finally:
+            if own_thread:
+                signal.signal(signal.SIGTERM, terminate)  # Ray's own would end a server without its grace
+
+
+def resources() -> dict[str, float]:
+    """What all nodes have together: "CPU", "GPU" and others."""
+    import ray  # noqa: PLC0415 - as above
+
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens there at all."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        raise ConfigProblem(
+            f"CLICKPICK_RAY_ADDRESS is {address!r}; expected HOST:PORT of the cluster's head, or auto"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as problem:
+        raise ClusterUnavailable(
+            f"no Ray cluster answers at {address!r} ({problem}); check CLICKPICK_RAY_ADDRESS, and that its head runs"
+        ) from problem
