@@ -42,7 +42,7 @@ def rebuild(settings: Settings, store: Store, studio: Studio, project: int) -> I
                 "rebuild-nothing", "ok", f"project {project} has no query control: nothing to rebuild"
             )
             return
-        labels = stored_labels(read_labels(schema.pixel_image, studio.annotated_tasks(project)))
+        labelled = read_labels(schema.pixel_image, studio.iter_annotated(project))
     except StudioRefused as problem:
         gone = problem.studio_status == 404
         advice = f"delete the folder versions/{project}" if gone else "correct what the message names"
@@ -54,10 +54,9 @@ def rebuild(settings: Settings, store: Store, studio: Studio, project: int) -> I
         yield Finding("rebuild-failed", "error", message, "correct what the message names, and run it again")
         return
     store.remember_project(project, schema.digest)
-    changed = store.replace_labels(project, labels)
-    yield Finding(
-        "rebuild-labels", "ok", f"project {project}: {len(labels)} labels, {changed} of them changed"
-    )
+    changed = store.replace_labels(project, stored_labels(labelled))
+    count = sum(len(image.labels.pixels) for image in labelled)
+    yield Finding("rebuild-labels", "ok", f"project {project}: {count} labels, {changed} of them changed")
     yield from _versions(settings, store, project)
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backend.errors import ImageProblem
 from backend.images import ImageFetcher
 from backend.learning.budgets import mean_uncertainty
@@ -21,6 +24,8 @@ from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
 Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
+SHORT_LIST = 2000
+"""Tasks of a project whose list is read before the first of them are pushed, where that keeps their order."""
 LEAST_TASKS = 4
 """Tasks of the queue that a round tries before it gives way: more than annotators have open, which Label Studio serves
 to nobody else, and enough for projects that give way to each other to get on."""
@@ -138,7 +143,9 @@ class Pusher:
             return turn.given_way()
         first = turn.tried
         tasks = waiting.left(queue.labelled)
-        for chunk in self._chunks(tasks):
+        for numbers in self._chunks(tasks):
+            chunk = self._studio.chosen_tasks(queue.project, numbers)
+            turn.tried += self._forget_deleted(waiting, numbers, chunk)
             self._send(queue, waiting, delivery, chunk, turn, switch=not present)
             present = present or turn.pushed > 0
             done = turn.tried - first
@@ -146,11 +153,22 @@ class Pusher:
             if done < len(tasks) and turn.is_over():
                 return turn.given_way()
         waiting.finish()
-        if present:
-            delivery.remove_superseded(queue.version)
+        if present and not delivery.remove_superseded(queue.version, turn.superseded):
+            return Pushed(
+                f"{turn.pushed} waiting tasks pushed; superseded predictions are being deleted", False
+            )
         return Pushed(
             f"{turn.pushed} waiting tasks pushed" if turn.tried else "all waiting tasks were up to date", True
         )
+
+    def _forget_deleted(
+        self, waiting: WaitingTasks, asked_for: Sequence[int], found: Sequence[TaskInfo]
+    ) -> int:
+        """Leave out tasks that Label Studio does not have any more; how many."""
+        deleted = set(asked_for) - {task.id for task in found}
+        for task in deleted:
+            waiting.give_up(task)
+        return len(deleted)
 
     def _start(self, queue: Queue, waiting: WaitingTasks, delivery: Delivery, turn: _Turn) -> bool:
         """Push what Label Studio serves next, unless it has predictions of the version; whether it serves them now."""
@@ -160,8 +178,9 @@ class Pusher:
             if queue.served != queue.version:
                 delivery.switch_to(queue.version)
             return True
-        if stored and not waiting.is_known():
+        if stored and not waiting.is_known() and queue.task_number <= SHORT_LIST:
             # Label Studio tells scores of other versions than the one it serves only together with all their masks.
+            # A long list would take minutes, in which annotators wait: its tasks are pushed by their ids.
             self._read(queue, waiting, served=False, is_over=lambda: False)
         first = self._studio.next_tasks(queue.project, self._settings.first_push)
         self._send(queue, waiting, delivery, waiting.untried(first), turn, switch=True)
@@ -174,7 +193,7 @@ class Pusher:
         if waiting.is_current(queue.task_number):
             return True
         return waiting.read(
-            lambda: self._studio.task_pages(queue.project),
+            lambda after: self._studio.task_pages(queue.project, after=after),
             queue.labelled,
             queue.task_number,
             served=served,
@@ -246,11 +265,11 @@ class Pusher:
         image = self._images.get(url, task).array
         return Page(task, item, image_key(url, task, item), image, queue.answered.get((task, item), ()))
 
-    def _chunks(self, tasks: Sequence[TaskInfo]) -> Iterator[Sequence[TaskInfo]]:
+    def _chunks(self, tasks: NDArray[np.int64]) -> Iterator[list[int]]:
         """Small ones first, so that the next tasks come soon; larger ones later, which cost Label Studio less."""
         start, size = 0, self._settings.first_push
         while start < len(tasks):
-            yield tasks[start : start + size]
+            yield tasks[start : start + size].tolist()
             start, size = (
                 start + size,
                 min(2 * size, max(self._settings.push_chunk, self._settings.first_push)),

@@ -8,18 +8,17 @@ short is simply run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
-from backend.learning.annotated import AnnotatedTasks
+from backend.learning.annotated import Annotated, AnnotatedTasks
 from backend.learning.confirming import seconds_per_pixel, shows_classes
 from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
-from backend.learning.labelled import TaskImage, read_labels, stored_labels
+from backend.learning.labelled import TaskImage, stored_labels
 from backend.learning.pushing import Pusher, Queue, answered_pixels
 from backend.learning.rollback import Rollback
 from backend.learning.versions import Versions, version_name
@@ -95,8 +94,8 @@ class RoundRunner:
         if target is None:
             return Outcome(None, "the labelling config has no query control, so there is nothing to learn")
         self._store.remember_project(project, schema.digest)
-        annotated = self._annotated.read(project)
-        labelled = read_labels(target, annotated)
+        annotated = self._annotated.read(project, target)
+        labelled = annotated.images
         self._store.replace_labels(project, stored_labels(labelled))
         before = self._store.live_version(project)
         live, learnt = self._learn(
@@ -111,10 +110,12 @@ class RoundRunner:
         asked = self._deep.ask(project, reason, labelled, target, round_id)
         queue = replace(
             self._queue(project, schema, target, live),
-            answered=answered_pixels(labelled),
+            answered=answered_pixels(
+                image for image in labelled if not annotated.complete[image.labels.task_id]
+            ),
             served=info.model_version,
             task_number=info.task_number,
-            labelled={int(task["id"]): bool(task["is_labeled"]) for task in annotated},
+            labelled=annotated.complete,
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)
@@ -123,7 +124,7 @@ class RoundRunner:
             asked,
             pushed.message,
             _confirming(queue),
-            _pace(annotated, labelled),
+            _pace(annotated),
             _disagreements(labelled),
         )
         message = "; ".join(filter(None, said))
@@ -182,9 +183,9 @@ def _confirming(queue: Queue) -> str:
     return "queries show classes to confirm" if queue.confirm else ""
 
 
-def _pace(tasks: Sequence[Mapping[str, Any]], images: Sequence[TaskImage]) -> str:
+def _pace(annotated: Annotated) -> str:
     """What a pixel has cost people so far."""
-    seconds = seconds_per_pixel(tasks, images)
+    seconds = seconds_per_pixel(annotated.seconds, annotated.images)
     return "" if seconds is None else f"{seconds:.1f} s of people a pixel"
 
 

@@ -19,6 +19,8 @@ from backend.studio.views import StudioViews
 PAGE_SIZE = 500
 """On SQLite, Label Studio 1.23 answers pages of 1,000 tasks with 500 (expression tree too large)."""
 ANNOTATED_PAGE_SIZE = 100
+CHOSEN_PAGE_SIZE = 200
+"""Tasks that one request names: their ids travel in its address."""
 BULK_SECONDS = 300.0
 """Timeout of what writes or deletes many predictions: SQLite takes seconds for a thousand of them."""
 
@@ -36,15 +38,23 @@ class Studio(StudioViews):
     """
 
     def tasks(self, project: int, *, page_size: int = PAGE_SIZE) -> Iterator[TaskInfo]:
-        """All tasks by id, as ``task_pages`` gives them."""
-        for page in self.task_pages(project, page_size=page_size):
-            yield from page
-
-    def task_pages(self, project: int, *, page_size: int = PAGE_SIZE) -> Iterator[list[TaskInfo]]:
         """All tasks by id, with their scores, one request a page. Label Studio takes a second for a thousand."""
         fields = {"fields": "all", "include": "id,data,is_labeled,predictions_score"}
         for page in self._pages(project, fields, page_size=page_size):
+            yield from map(_task, page)
+
+    def task_pages(
+        self, project: int, *, after: int = 0, page_size: int = PAGE_SIZE
+    ) -> Iterator[list[TaskInfo]]:
+        """The same in pages and without their data, of tasks whose id is above ``after``."""
+        fields = {"fields": "all", "include": "id,is_labeled,predictions_score"}
+        for page in self._pages(project, fields, page_size=page_size, after=after):
             yield [_task(task) for task in page]
+
+    def chosen_tasks(self, project: int, tasks: Sequence[int]) -> list[TaskInfo]:
+        """These tasks in this order, without scores; those that do not exist any more are left out."""
+        found = {task["id"]: _task(task) for task in self._chosen(project, tasks, "id,data,is_labeled")}
+        return [found[task] for task in tasks if task in found]
 
     def next_tasks(self, project: int, count: int) -> list[TaskInfo]:
         """The first tasks that nobody has annotated, as uncertainty sampling serves them; takes a tenth of a second."""
@@ -104,11 +114,30 @@ class Studio(StudioViews):
         answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
         return int(answer["total"])
 
+    def _chosen(self, project: int, tasks: Sequence[int], include: str) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(tasks), CHOSEN_PAGE_SIZE):
+            chosen = list(tasks[start : start + CHOSEN_PAGE_SIZE])
+            params = {
+                "project": project,
+                "page_size": len(chosen),
+                "resolve_uri": "false",
+                "query": json.dumps({"selectedItems": {"all": False, "included": chosen}}),
+                "fields": "all",
+                "include": include,
+            }
+            answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
+            yield from answer["tasks"]
+
     def _pages(
-        self, project: int, fields: Mapping[str, str], *filters: Mapping[str, Any], page_size: int
+        self,
+        project: int,
+        fields: Mapping[str, str],
+        *filters: Mapping[str, Any],
+        page_size: int,
+        after: int = 0,
     ) -> Iterator[list[dict[str, Any]]]:
         """Pages of tasks in the order of their ids, each starting after the last: deletions meanwhile skip none."""
-        last = 0
+        last = after
         while True:
             items = [_number("id", "greater", last), *filters]
             query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
@@ -127,18 +156,10 @@ class Studio(StudioViews):
                 return
             last = int(page[-1]["id"])
 
-    def prediction_scores(self, project: int, model_version: str) -> dict[int, float]:
-        """Score of each task's prediction of that version; tasks without one are left out."""
-        if self.project(project).model_version == model_version:
-            fields = {"fields": "all", "include": "id,predictions_score"}
-            pages = self._pages(project, fields, page_size=PAGE_SIZE)
-            scores = {int(task["id"]): task.get("predictions_score") for page in pages for task in page}
-        else:
-            # Of other versions Label Studio tells scores only together with the results.
-            params = {"project": project}
-            stored = self._http.request("GET", "/api/predictions/", params=params, timeout=BULK_SECONDS)
-            scores = {int(p["task"]): p["score"] for p in stored if p["model_version"] == model_version}
-        return {task: float(score) for task, score in scores.items() if score is not None}
+    def predicted(self, project: int, model_version: str, tasks: Sequence[int]) -> set[int]:
+        """Which of these tasks have a prediction of that version."""
+        listed = self._chosen(project, tasks, "id,predictions")
+        return {int(task["id"]) for task in listed if _predictions(task, model_version)}
 
     def import_predictions(self, project: int, predictions: Sequence[Mapping[str, Any]]) -> int:
         """Store predictions in one request; how many. StudioRefused when Label Studio dropped some of them.
@@ -164,18 +185,47 @@ class Studio(StudioViews):
         found = self._http.request("GET", f"/api/projects/{project}/model-versions/")
         return {str(version): int(count) for version, count in found.items()}
 
+    def delete_some_predictions(self, project: int, version: str, most: int) -> int:
+        """Delete predictions of a version, of at most so many tasks; how many were deleted, 0 when none is left.
+
+        Label Studio 1.23 can delete all predictions of a version in one request and one transaction, all predictions
+        of chosen tasks, whatever their version, or one prediction. This lists tasks, and deletes one by one.
+        """
+        query = {"filters": {"conjunction": "and", "items": [_predicted_by(version)]}}
+        params = {
+            "project": project,
+            "page_size": most,
+            "resolve_uri": "false",
+            "query": json.dumps(query),
+            "fields": "all",
+            "include": "id,predictions",
+        }
+        answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
+        found = {number for task in answer["tasks"] for number in _predictions(task, version)}
+        for number in sorted(found):
+            try:
+                self._http.request("DELETE", f"/api/predictions/{number}/", timeout=BULK_SECONDS)
+            except StudioRefused as refusal:
+                if refusal.studio_status != 404:  # somebody else has deleted it
+                    raise
+        return len(found)
+
     def delete_model_version(self, project: int, version: str) -> int:
-        """Delete all predictions of a version; how many there were."""
+        """Delete all predictions of a version in one request; how many there were."""
         path = f"/api/projects/{project}/model-versions/"
         answer = self._http.request("DELETE", path, body={"model_version": version}, timeout=BULK_SECONDS)
         return int(answer["deleted_predictions"])
+
+
+def _predictions(task: Mapping[str, Any], version: str) -> list[int]:
+    return [int(one["id"]) for one in task["predictions"] if one["model_version"] == version]
 
 
 def _task(task: Mapping[str, Any]) -> TaskInfo:
     score = task.get("predictions_score")
     return TaskInfo(
         id=int(task["id"]),
-        data=task["data"],
+        data=task.get("data") or {},
         is_labeled=bool(task.get("is_labeled")),
         score=None if score is None else float(score),
     )
@@ -189,6 +239,16 @@ def _number(column: str, operator: str, value: int) -> dict[str, Any]:
 def _changed_after(moment: datetime) -> dict[str, Any]:
     value = moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": value}
+
+
+def _predicted_by(version: str) -> dict[str, Any]:
+    """A filter: tasks with a prediction of a version whose name holds this text."""
+    return {
+        "filter": "filter:tasks:predictions_model_versions",
+        "operator": "contains",
+        "type": "List",
+        "value": [version],
+    }
 
 
 ANNOTATED = _number("total_annotations", "greater", 0)
