@@ -21,6 +21,7 @@ from backend.learning.labelled import image_urls
 from backend.learning.pushing import Pusher, Queue
 from backend.learning.versions import Versions, version_name
 from backend.metrics import Metrics
+from backend.services import open_shared
 from backend.settings import Settings
 from backend.store import Store
 from backend.studio import TaskInfo
@@ -52,7 +53,9 @@ class Opening:
         metrics: Metrics | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
-        self.versions = Versions(store, settings.versions_folder, lambda: settings.torch_device)
+        self.versions = Versions(
+            store, settings.versions_folder, lambda: settings.torch_device, storage=open_shared(settings)
+        )
         self._settings = settings
         self._store = store
         self._engine = engine

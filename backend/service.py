@@ -24,7 +24,7 @@ from backend.readiness import Readiness
 from backend.round_queue import ASKED_FOR
 from backend.scrape import Scrape
 from backend.segmenting import Segmenting
-from backend.services import open_images, open_studio
+from backend.services import open_images, open_shared, open_studio
 from backend.settings import MEGABYTE, Settings
 from backend.status.watch import Watch
 from backend.store import Store
@@ -70,7 +70,9 @@ class Service:
             settings.segmenter,
             source=WeightSource(settings.weights_folder),
             loaded=settings.loaded_segmenters,
-            precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
+            precomputed=EmbeddingFiles(
+                settings.embeddings_folder, settings.precomputed_mb * MEGABYTE, open_shared(settings)
+            ),
             metrics=self.metrics,
         )
         self.readiness = Readiness(self.store, self._decoder, settings.segmenter)

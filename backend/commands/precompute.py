@@ -41,12 +41,14 @@ def precompute(
     """
     from backend.embeddings import Decoder  # noqa: PLC0415 - each command imports what it needs
     from backend.precomputed import EmbeddingFiles  # noqa: PLC0415
-    from backend.services import open_images, open_studio  # noqa: PLC0415
+    from backend.services import open_images, open_shared, open_studio  # noqa: PLC0415
     from label_config import LabelConfigError, read_schema  # noqa: PLC0415
     from model_zoo.weights import WeightSource  # noqa: PLC0415
 
     settings = Settings()
-    files = EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE)
+    files = EmbeddingFiles(
+        settings.embeddings_folder, settings.precomputed_mb * MEGABYTE, open_shared(settings)
+    )
     decoder = Decoder(
         lambda: settings.torch_device, 1, settings.segmenter, source=WeightSource(settings.weights_folder)
     )

@@ -18,7 +18,7 @@ import time
 from backend import log_context
 from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
 from backend.engines.local import share_cores
-from backend.errors import ClickPickError, StoreUnavailable, StudioUnavailable
+from backend.errors import ClickPickError, SharedUnavailable, StoreUnavailable, StudioUnavailable
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
@@ -26,7 +26,7 @@ from backend.learning.versions import Versions
 from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
 from backend.round_queue import DEEP, INSTANT, Kind, Round
-from backend.services import open_images, open_studio
+from backend.services import open_images, open_shared, open_studio
 from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from label_config import LabelConfigError
@@ -65,6 +65,7 @@ class Worker:
             settings.versions_folder,
             lambda: settings.torch_device,
             quota=settings.versions_mb * MEGABYTE,
+            storage=open_shared(settings),
         )
         runner = DeepTrainer if kind == DEEP else RoundRunner
         self._runner: RoundRunner | DeepTrainer = runner(settings, self._store, studio, images, versions)
@@ -135,7 +136,7 @@ class Worker:
             LOG.info("project %d, round %d: %s", claimed.project, claimed.id, outcome.message)
         except StoreUnavailable:
             raise
-        except StudioUnavailable as error:
+        except (StudioUnavailable, SharedUnavailable) as error:
             self._put_off(claimed, str(error))
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))
