@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 S3_LIMITS = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
 """botocore's own would hold up who waits for minutes."""
 LOCAL = ("file", "local")
+TIMES = ("mtime", "LastModified", "updated", "created")
+"""Where file systems tell when a file was changed, each in its way."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class SharedStorage:
                 folder, _, file = path[start:].rpartition("/")
                 if folder and "/" not in folder:
                     files.setdefault(folder, {})[file] = int(info.get("size") or 0)
-                    newest[folder] = max(newest.get(folder, 0.0), self._fs.modified(path).timestamp())
+                    newest[folder] = max(newest.get(folder, 0.0), _modified(info))
         return {
             folder: SharedFolder(frozenset(sizes), sum(sizes.values()), newest[folder])
             for folder, sizes in files.items()
@@ -169,3 +172,16 @@ class SharedStorage:
                 f"the shared storage {self.url} does not do what is asked ({type(error).__name__}: {error}); check "
                 "CLICKPICK_SHARED, its credentials, and that the storage can be reached from here"
             ) from error
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """Unix seconds; now, where the file system does not tell."""
+    for name in TIMES:
+        match info.get(name):
+            case datetime() as moment:
+                return moment.timestamp()
+            case int() | float() as seconds:
+                return float(seconds)
+            case str() as text:
+                return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return time.time()

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from backend.errors import StudioRefused, StudioUnavailable
-from backend.studio import Studio, client, origin_of
+from backend.studio import Studio, origin_of
+from backend.studio import tasks as studio_tasks
 from tests.fakes.http_server import Answer, serve
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
 
@@ -269,7 +270,7 @@ def test_predictions_of_a_version_go_in_steps(fake: FakeLabelStudio, studio: Stu
 def test_chosen_tasks_come_in_the_order_asked_for(
     fake: FakeLabelStudio, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "CHOSEN_PAGE_SIZE", 2)
+    monkeypatch.setattr(studio_tasks, "CHOSEN_PAGE_SIZE", 2)
     project = fake.add_project(CONFIG)
     tasks = [fake.add_task(project, {"image": f"{n}"}) for n in range(6)]
     wanted = [tasks[4], tasks[0], 999_999, tasks[5], tasks[2], tasks[1]]
