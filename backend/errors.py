@@ -57,6 +57,12 @@ class StoreUnavailable(ClickPickError):
     status = 503
 
 
+class SharedUnavailable(ClickPickError):
+    """The shared storage does not answer, or does not let us: worth trying again later."""
+
+    status = 503
+
+
 class StudioUnavailable(ClickPickError):
     """Label Studio does not answer, or answers 5xx: worth trying again later."""
 

@@ -1,7 +1,8 @@
 """Embeddings on the disk, made before anybody clicks: a file an image and segmenter, within a quota of bytes.
 
 A file's name follows from the digests of the image and of the weights and preprocessing, so that a wrong one is never
-found. Files are written beside their places and renamed; one that cannot be read counts as none.
+found. Files are written beside their places and renamed; one that cannot be read counts as none. Where several machines
+share a storage, files are written to both, and fetched from there by who lacks them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from backend.errors import ConfigProblem
+from backend.errors import ConfigProblem, SharedUnavailable
 from backend.images import UprightImage
+from backend.shared import SharedStorage
 from model_zoo.errors import BadInput
 from model_zoo.segmenters.base import Embedding, Segmenter
 
@@ -30,17 +32,27 @@ DRAFT = ".draft-"
 STALE_SECONDS = 3600.0
 """A draft that nobody has written to for so long belongs to a process that died."""
 MEGABYTE = 1 << 20
+SHARED = "embeddings"
+AWAY_SECONDS = 30.0
+"""A shared storage that did not answer is left alone so long: clicks do not wait for it."""
 
 
 class EmbeddingFiles:
-    """Files in ``folder``, which is made when the first one is written; together at most ``quota`` bytes."""
+    """Files in ``folder``, which is made when the first one is written; together at most ``quota`` bytes.
 
-    def __init__(self, folder: Path, quota: int) -> None:
+    The quota is that of the folder alone. storage: has them too, any number.
+    """
+
+    def __init__(self, folder: Path, quota: int, storage: SharedStorage | None = None) -> None:
         self._folder = folder
         self._quota = quota
+        self._storage = storage
+        self._away_until = 0.0
 
     def has(self, segmenter: Segmenter, image: UprightImage) -> bool:
-        return self._path(segmenter, image).is_file()
+        """Whether there is one, here or on the shared storage. Raises SharedUnavailable."""
+        path = self._path(segmenter, image)
+        return path.is_file() or (self._storage is not None and self._storage.has(f"{SHARED}/{path.name}"))
 
     def read(self, segmenter: Segmenter, image: UprightImage) -> Embedding | None:
         """The embedding, or None where there is none that can be used; it counts as used now."""
@@ -48,12 +60,13 @@ class EmbeddingFiles:
             return None
         path = self._path(segmenter, image)
         try:
-            tensors = load(path.read_bytes())
+            tensors = load(self._content(path))
             height, width = map(int, tensors.pop(SIZE).tolist())
             if (height, width) != image.array.shape[:2]:
                 raise BadInput(f"it is of an image of {width}x{height}")
             made = segmenter.from_tensors(tensors, height, width)
-            os.utime(path)
+            with contextlib.suppress(FileNotFoundError):  # there was no room for it here
+                os.utime(path)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError, ValueError, BadInput) as problem:
@@ -66,18 +79,47 @@ class EmbeddingFiles:
     def write(self, segmenter: Segmenter, image: UprightImage, embedding: Embedding, *, since: float) -> None:
         """Keep an embedding; others make room, unused longest first, unless they were used at ``since`` or later.
 
-        since: seconds since the epoch. Raises ConfigProblem where the quota, and OSError where the disk, is full.
+        since: seconds since the epoch. Raises ConfigProblem where the quota, and OSError where the disk, is full, and
+        SharedUnavailable.
         """
         tensors = segmenter.to_tensors(embedding)
         size = torch.tensor([embedding.height, embedding.width], dtype=torch.int64)
         content = save({**tensors, SIZE: size})
+        path = self._path(segmenter, image)
+        if self._storage is not None:
+            self._storage.write(f"{SHARED}/{path.name}", content)
+        self._keep(path, content, since)
+
+    def _content(self, path: Path) -> bytes:
+        """Of a file, from the shared storage where it is not here; FileNotFoundError where neither has it."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            content = self._fetched(path.name)
+            if content is None:
+                raise
+        with contextlib.suppress(ConfigProblem, OSError):  # used all the same
+            self._keep(path, content, time.time())
+        return content
+
+    def _fetched(self, name: str) -> bytes | None:
+        if self._storage is None or time.monotonic() < self._away_until:
+            return None
+        try:
+            return self._storage.read(f"{SHARED}/{name}")
+        except SharedUnavailable as problem:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            LOG.warning("%s; images are encoded here for now", problem)
+            return None
+
+    def _keep(self, path: Path, content: bytes, since: float) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._make_room(len(content), since)
         handle, draft = tempfile.mkstemp(prefix=DRAFT, dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
-            Path(draft).replace(self._path(segmenter, image))
+            Path(draft).replace(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise

@@ -9,6 +9,7 @@ from backend.errors import ConfigProblem
 from backend.images import ImageFetcher
 from backend.metrics import Metrics
 from backend.settings import MEGABYTE, Settings
+from backend.shared import SharedStorage
 from backend.studio import Studio
 
 
@@ -20,6 +21,11 @@ def open_studio(settings: Settings) -> Studio:
             "Account & Settings > Personal Access Token, and set it in the environment or in .env"
         )
     return Studio(settings.label_studio_url, settings.token, timeout=settings.studio_timeout)
+
+
+def open_shared(settings: Settings) -> SharedStorage | None:
+    """The storage that all processes share; None where each has its data folder alone."""
+    return SharedStorage(settings.shared) if settings.shared else None
 
 
 def open_images(settings: Settings, studio: Studio, metrics: Metrics | None = None) -> ImageFetcher:

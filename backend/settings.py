@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias="LABEL_STUDIO_API_KEY")
     data: Path = Field(default_factory=default_data_folder)
     database_url: str = Field("", repr=False, description="may hold a password")
+    shared: str = Field("", description="fsspec URL of versions and embeddings for several machines")
     basic_auth_user: str = Field("", description="what callers have to give; empty: nothing")
     basic_auth_pass: SecretStr = SecretStr("")
     webhook_secret: SecretStr = Field(SecretStr(""), description="header of Label Studio's webhooks")
@@ -190,6 +191,17 @@ class Settings(BaseSettings):
             )
             raise ValueError(message)
         return self
+
+    @field_validator("shared")
+    @classmethod
+    def _check_shared(cls, value: str) -> str:
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            message = (
+                "CLICKPICK_SHARED holds a user or password; expected none: the storage's own client finds credentials "
+                "in its environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+            raise ValueError(message)
+        return value.strip()
 
     @field_validator("label_studio_url")
     @classmethod

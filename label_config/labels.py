@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,7 +164,9 @@ def _count(task_id: int, page: int | None, ballots: Sequence[_Ballot]) -> TaskLa
         item_index=page,
         height=height,
         width=width,
-        pixels=tuple(PixelLabel(*at, label) for at, label in winners.items() if label is not None),
+        pixels=tuple(
+            PixelLabel(*at, sys.intern(label)) for at, label in winners.items() if label is not None
+        ),
         dense=_count_dense([ballot.dense for ballot in same if ballot.dense is not None]),
         conflicts=tuple(at for at, label in winners.items() if label is None),
         sources=tuple(ballot.source for ballot in same if ballot.pixels or ballot.dense is not None),

@@ -15,7 +15,7 @@ RING_WIDTH = 0.8
 """Percent of the image's width: a hollow ring around the pixel, which stays visible inside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PixelLabel:
     """A pixel that a person classified. ``label``: a class, or "void"."""
 

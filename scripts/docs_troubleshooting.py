@@ -22,6 +22,7 @@ SOURCES = {
     "Token": "backend/doctor/__init__.py",
     "Credentials": "backend/doctor/access.py",
     "Models": "backend/model_check.py",
+    "Shared storage": "backend/doctor/shared.py",
     "Project, connection and images": "backend/doctor/project.py",
     "Labelling config": "label_config/check.py",
     "Rebuilding a lost database": "backend/doctor/rebuild.py",

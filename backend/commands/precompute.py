@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.embeddings import Decoder
     from backend.images import ImageFetcher
     from backend.precomputed import EmbeddingFiles
-    from backend.studio import TaskInfo
+    from backend.studio import ProjectInfo, Studio
     from label_config import ProjectSchema
 
 OUT = Console(emoji=False)
@@ -41,26 +41,28 @@ def precompute(
     """
     from backend.embeddings import Decoder  # noqa: PLC0415 - each command imports what it needs
     from backend.precomputed import EmbeddingFiles  # noqa: PLC0415
-    from backend.services import open_images, open_studio  # noqa: PLC0415
+    from backend.services import open_images, open_shared, open_studio  # noqa: PLC0415
     from label_config import LabelConfigError, read_schema  # noqa: PLC0415
     from model_zoo.weights import WeightSource  # noqa: PLC0415
 
     settings = Settings()
-    files = EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE)
+    files = EmbeddingFiles(
+        settings.embeddings_folder, settings.precomputed_mb * MEGABYTE, open_shared(settings)
+    )
     decoder = Decoder(
         lambda: settings.torch_device, 1, settings.segmenter, source=WeightSource(settings.weights_folder)
     )
     with expected_failures(lambda: ERR, INTERRUPTED), closing(open_studio(settings)) as studio:
+        info = studio.project(project)
         try:
-            schema = read_schema(studio.project(project).label_config)
+            schema = read_schema(info.label_config)
         except LabelConfigError as error:
             raise ConfigProblem(str(error)) from error
         names = _names(schema, segmenter, settings.segmenter)
         for name in sorted(set(names.values())):
             _check(decoder, name)
-        tasks = sorted(studio.tasks(project), key=lambda task: task.is_labeled)
         with closing(open_images(settings, studio)) as images:
-            _encode_all(list(_images(schema, names, tasks)), decoder, files, images)
+            _encode_all(_images(schema, names, studio, info), decoder, files, images)
 
 
 def _names(schema: ProjectSchema, wanted: str | None, default: str) -> dict[str, str]:
@@ -82,25 +84,33 @@ def _check(decoder: Decoder, name: str) -> None:
 
 
 def _images(
-    schema: ProjectSchema, names: dict[str, str], tasks: list[TaskInfo]
-) -> Iterator[tuple[str, int, str]]:
-    """(segmenter, task, address)."""
+    schema: ProjectSchema, names: dict[str, str], studio: Studio, project: ProjectInfo
+) -> Iterator[tuple[float, str, int, str]]:
+    """(share of the tasks that have been listed, segmenter, task, address); a million tasks are never held at once."""
     from backend.learning.labelled import image_urls  # noqa: PLC0415
 
-    for task in tasks:
-        for image in schema.click_images:
-            for _, url in image_urls(image, task.data):
-                yield names[image.name], task.id, url
+    listed = 0
+    for labelled in (False, True):
+        for task in studio.tasks(project.id):
+            if task.is_labeled != labelled:
+                continue
+            listed += 1
+            for image in schema.click_images:
+                for _, url in image_urls(image, task.data):
+                    yield min(1.0, listed / project.task_number), names[image.name], task.id, url
 
 
 def _encode_all(
-    found: list[tuple[str, int, str]], decoder: Decoder, files: EmbeddingFiles, images: ImageFetcher
+    found: Iterator[tuple[float, str, int, str]],
+    decoder: Decoder,
+    files: EmbeddingFiles,
+    images: ImageFetcher,
 ) -> None:
-    made = kept = 0
+    made = kept = left_out = 0
     since = time.time()
-    with progress_bar() as progress:
-        bar = progress.add_task("encoding", total=len(found))
-        for name, task, url in found:
+    with progress_bar(counted=False) as progress:
+        bar = progress.add_task("encoding", total=1.0)
+        for share, name, task, url in found:
             segmenter = decoder.segmenter(name)
             try:
                 image = images.get(url, task)
@@ -108,6 +118,7 @@ def _encode_all(
                 ERR.print(
                     f"task {task} is left out: {problem}", style="yellow", highlight=False, markup=False
                 )
+                left_out += 1
             else:
                 if files.has(segmenter, image):
                     files.read(segmenter, image)  # it counts as used, so that it makes no room for others
@@ -115,6 +126,5 @@ def _encode_all(
                 else:
                     files.write(segmenter, image, decoder.embed(name, image), since=since)
                     made += 1
-            progress.advance(bar)
-    left_out = len(found) - made - kept
+            progress.update(bar, completed=share)
     OUT.print(f"{made} images encoded, {kept} were there already, {left_out} left out", highlight=False)

@@ -101,7 +101,7 @@ def _review(
     named = target.learner or settings.learner
     with progress_bar(counted=False) as progress, closing(open_images(settings, studio)) as images:
         bar = progress.add_task("reading the labels", total=1.0)
-        labelled = read_labels(target, studio.annotated_tasks(project))
+        labelled = read_labels(target, studio.iter_annotated(project))
         learner = create_learner(named if named.startswith("probe-") else PROBE, device=settings.torch_device)
         learner.use_cache(FeatureCache(settings.features_folder, settings.feature_cache_mb * MEGABYTE))
         return review_labels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from backend.errors import ConfigProblem
 from backend.settings import MEGABYTE, Settings
 
 if TYPE_CHECKING:
+    from backend.learning.shared_versions import SharedVersions
     from backend.store import Store, Version
 
 app = typer.Typer(no_args_is_help=True, help="List, show, roll back and prune the versions of a project.")
@@ -32,6 +33,7 @@ class _Opened:
     settings: Settings
     store: Store
     project: int
+    shared: SharedVersions | None
 
     def find(self, number: int | None) -> Version:
         """The version of that number, or the live one; ConfigProblem where there is none."""
@@ -46,35 +48,54 @@ class _Opened:
             raise ConfigProblem(f"project {self.project} has {asked}; there are: {there}")
         return found
 
-    def problem(self, version: Version) -> str:
+    def problem(self, version: Version, shared_bytes: Mapping[int, int]) -> str:
+        """Of a version that lies on the shared storage alone nothing is known until somebody fetches it."""
         from backend.learning.version_card import DamagedVersion, check_files  # noqa: PLC0415
 
+        folder = self.settings.versions_folder / version.folder
+        if not folder.exists() and shared_bytes.get(version.number):
+            return ""
         try:
-            check_files(self.settings.versions_folder / version.folder)
+            check_files(folder)
         except DamagedVersion as damage:
             return str(damage)
         return ""
 
-    def as_json(self, version: Version) -> dict[str, Any]:
-        from backend.learning.version_pruning import disk_bytes  # noqa: PLC0415
+    def sizes(self, versions: Sequence[Version]) -> dict[int, int]:
+        """Bytes of versions by number: on the shared storage where there is one, else in the data folder."""
+        from backend.learning.version_pruning import version_bytes  # noqa: PLC0415
 
+        return version_bytes(self.settings.versions_folder, versions, self.shared)
+
+    def shared_bytes(self) -> dict[int, int]:
+        """Bytes of versions on the shared storage, by number."""
+        return {} if self.shared is None else self.shared.sizes(self.project)
+
+    def as_json(self, versions: Sequence[Version]) -> list[dict[str, Any]]:
         live = self.store.live_version(self.project)
-        folder = self.settings.versions_folder / version.folder
-        return {
-            **asdict(version),
-            "live": live is not None and live.number == version.number,
-            "bytes": disk_bytes(folder),
-            "problem": self.problem(version),
-        }
+        sizes, there = self.sizes(versions), self.shared_bytes()
+        return [
+            {
+                **asdict(version),
+                "live": live is not None and live.number == version.number,
+                "bytes": sizes[version.number],
+                "problem": self.problem(version, there),
+            }
+            for version in versions
+        ]
 
 
 @contextmanager
 def _opened(project: int) -> Iterator[_Opened]:
-    from backend.store import Store  # noqa: PLC0415 - each command imports what it needs
+    from backend.learning.shared_versions import SharedVersions  # noqa: PLC0415 - each command imports what it needs
+    from backend.services import open_shared  # noqa: PLC0415
+    from backend.store import Store  # noqa: PLC0415
 
     settings = Settings()
+    storage = open_shared(settings)
+    shared = None if storage is None else SharedVersions(storage, settings.versions_folder)
     with closing(Store(settings.store_url)) as store:
-        yield _Opened(settings, store, project)
+        yield _Opened(settings, store, project, shared)
 
 
 @app.command(name="list")
@@ -85,7 +106,7 @@ def list_(
 ) -> None:
     """List the versions of a project, newest first, and which one is live."""
     with _opened(project) as opened:
-        rows = [opened.as_json(version) for version in opened.store.versions(project)]
+        rows = opened.as_json(opened.store.versions(project))
     if json_output:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -103,7 +124,7 @@ def show(
 ) -> None:
     """Show what is known of a version, its figures on held-out labels among it."""
     with _opened(project) as opened:
-        facts = opened.as_json(opened.find(number))
+        (facts,) = opened.as_json([opened.find(number)])
     metrics = facts.pop("metrics")
     facts |= {"created": _time(facts["created"]), "classes": ", ".join(facts["classes"])}
     for name, value in [*facts.items(), *((f"metrics.{name}", value) for name, value in metrics.items())]:
@@ -125,7 +146,7 @@ def rollback(
         wanted, live = opened.find(number), opened.store.live_version(project)
         if live is not None and live.number == number:
             raise ConfigProblem(f"version {number} of project {project} is live already")
-        if problem := opened.problem(wanted):
+        if problem := opened.problem(wanted, opened.shared_bytes()):
             raise ConfigProblem(f"{wanted.name} cannot be loaded: {problem}; choose another version")
         with closing(open_studio(opened.settings)) as studio:
             studio.project(project)
@@ -153,9 +174,9 @@ def prune(
             chosen = pruning.beyond_newest(store, project, keep)
         else:
             quota = opened.settings.versions_mb * MEGABYTE
-            chosen = pruning.beyond_quota(store, root, project, quota) if quota else []
-        sizes = {version.number: pruning.disk_bytes(root / version.folder) for version in chosen}
-        gone = pruning.remove(store, root, project, chosen)
+            chosen = pruning.beyond_quota(store, root, project, quota, opened.shared) if quota else []
+        sizes = opened.sizes(chosen)
+        gone = pruning.remove(store, root, project, chosen, opened.shared)
         left = len(store.versions(project))
     freed = sum(sizes[version.number] for version in gone) / MEGABYTE
     _say(f"{len(gone)} versions deleted, {freed:.1f} MB freed, {left} left")

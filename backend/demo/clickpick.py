@@ -38,6 +38,7 @@ class ClickPickServer:
             "LABEL_STUDIO_API_KEY": token,
             "CLICKPICK_DATA": str(data.absolute()),
             "CLICKPICK_DATABASE_URL": "",  # the demo never writes to the tables of a real installation
+            "CLICKPICK_SHARED": "",  # nor to its storage
             **dict.fromkeys(CREDENTIALS, ""),  # it listens on loopback, and Label Studio is told of none
             **(settings or {}),
         }

@@ -10,6 +10,7 @@ from backend.doctor.finding import Finding
 from backend.doctor.installation import ADVICE, check_account, check_backend_health, check_token
 from backend.doctor.models import check_default_models
 from backend.doctor.project import check_project
+from backend.doctor.shared import check_shared
 from backend.services import open_studio
 from backend.settings import Settings
 from backend.studio import Studio
@@ -21,7 +22,11 @@ STUDIO_SECONDS = 10.0
 
 def diagnose(settings: Settings, project_id: int | None, backend_url: str) -> list[Finding]:
     """All findings, in the order in which they should be fixed. Never raises for what it looks for."""
-    findings = [*check_backend_health(backend_url), *check_default_models(settings)]
+    findings = [
+        *check_backend_health(backend_url),
+        *check_default_models(settings),
+        *check_shared(settings),
+    ]
     if not _has_error(findings, "backend-"):
         findings += check_access(settings, backend_url)
     if not settings.token:

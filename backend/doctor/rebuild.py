@@ -12,7 +12,9 @@ from pathlib import Path
 from backend.doctor.finding import Finding
 from backend.errors import ClickPickError, StudioRefused
 from backend.learning.labelled import read_labels, stored_labels
+from backend.learning.shared_versions import SharedVersions
 from backend.learning.version_card import DamagedVersion, check_files, read_card
+from backend.services import open_shared
 from backend.settings import Settings
 from backend.store import Store, Version
 from backend.studio import Studio
@@ -28,9 +30,16 @@ class Folders:
 
 
 def projects_to_rebuild(settings: Settings, store: Store) -> list[int]:
-    """Projects that the database knows, and those with a folder of versions."""
+    """Projects that the database knows, and those with a folder of versions here or on the shared storage."""
     folders = settings.versions_folder.glob("[0-9]*")
-    return sorted({*store.projects(), *(int(found.name) for found in folders if found.name.isdigit())})
+    here = (int(found.name) for found in folders if found.name.isdigit())
+    shared = _shared(settings)
+    return sorted({*store.projects(), *here, *(shared.projects() if shared else ())})
+
+
+def _shared(settings: Settings) -> SharedVersions | None:
+    storage = open_shared(settings)
+    return None if storage is None else SharedVersions(storage, settings.versions_folder)
 
 
 def rebuild(settings: Settings, store: Store, studio: Studio, project: int) -> Iterator[Finding]:
@@ -42,7 +51,7 @@ def rebuild(settings: Settings, store: Store, studio: Studio, project: int) -> I
                 "rebuild-nothing", "ok", f"project {project} has no query control: nothing to rebuild"
             )
             return
-        labels = stored_labels(read_labels(schema.pixel_image, studio.annotated_tasks(project)))
+        labelled = read_labels(schema.pixel_image, studio.iter_annotated(project))
     except StudioRefused as problem:
         gone = problem.studio_status == 404
         advice = f"delete the folder versions/{project}" if gone else "correct what the message names"
@@ -54,20 +63,21 @@ def rebuild(settings: Settings, store: Store, studio: Studio, project: int) -> I
         yield Finding("rebuild-failed", "error", message, "correct what the message names, and run it again")
         return
     store.remember_project(project, schema.digest)
-    changed = store.replace_labels(project, labels)
-    yield Finding(
-        "rebuild-labels", "ok", f"project {project}: {len(labels)} labels, {changed} of them changed"
-    )
+    changed = store.replace_labels(project, stored_labels(labelled))
+    count = sum(len(image.labels.pixels) for image in labelled)
+    yield Finding("rebuild-labels", "ok", f"project {project}: {count} labels, {changed} of them changed")
     yield from _versions(settings, store, project)
 
 
 def _versions(settings: Settings, store: Store, project: int) -> Iterator[Finding]:
+    shared = _shared(settings)
+    lost = shared.fetch_all(project) if shared else []
     folders = read_folders(settings.versions_folder, project)
     known = {version.number for version in store.versions(project)}
     added = [version for version in folders.versions if version.number not in known]
     for version in added:
         store.publish(version, live=False)
-    for damage in folders.damaged:
+    for damage in (*lost, *folders.damaged):
         advice = "restore it from a backup, or delete the folder"
         yield Finding("rebuild-damaged", "warning", f"project {project}: {damage}", advice)
     live = store.live_version(project)

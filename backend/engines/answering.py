@@ -16,7 +16,7 @@ from backend.metrics import Metrics
 from backend.precomputed import EmbeddingFiles
 from backend.proposing import OpenedTask, Proposing
 from backend.segmenting import Segmenting
-from backend.services import Sources
+from backend.services import Sources, open_shared
 from backend.settings import MEGABYTE, Settings
 from label_config import ProjectSchema, PromptRequest
 from model_zoo.weights import WeightSource
@@ -42,10 +42,14 @@ class Answering:
             settings.segmenter,
             source=WeightSource(settings.weights_folder),
             loaded=settings.loaded_segmenters,
-            precomputed=EmbeddingFiles(settings.embeddings_folder, settings.precomputed_mb * MEGABYTE),
+            precomputed=EmbeddingFiles(
+                settings.embeddings_folder, settings.precomputed_mb * MEGABYTE, open_shared(settings)
+            ),
             metrics=metrics,
         )
-        self.versions = VersionLoader(settings.versions_folder, lambda: settings.torch_device)
+        self.versions = VersionLoader(
+            settings.versions_folder, lambda: settings.torch_device, storage=open_shared(settings)
+        )
         self._warm_up_failed = False
         self._building = threading.Lock()
         self._built: _Parts | None = None

@@ -15,7 +15,7 @@ from backend import log_context
 from backend.engines.model_queue import too_late
 from backend.engines.ray_connection import UNREACHABLE, Connection
 from backend.engines.ray_messages import Call, Kind, Reply
-from backend.engines.training import TrainingProcesses
+from backend.engines.ray_rounds import RayRounds
 from backend.errors import ModelUnavailable
 from backend.learning.labelled import image_urls
 from backend.metrics import Metrics
@@ -42,7 +42,7 @@ class RayEngine:
         self._settings = settings
         self._metrics = metrics
         self.connection = Connection(settings)
-        self.training = TrainingProcesses(settings, store)
+        self.training = RayRounds(settings, store)
 
     def start(self) -> None:
         self.connection.start()

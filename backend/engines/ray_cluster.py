@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -13,6 +14,8 @@ NAMESPACE = "clickpick"
 ANSWER_SECONDS = 5.0
 """Within which a cluster's head takes a connection. Ray itself goes on for two minutes."""
 _CONNECTING = threading.Lock()
+_JOINED = threading.Event()
+"""By `connect`, and not by somebody else in this process."""
 
 
 def connect(settings: Settings) -> None:
@@ -32,6 +35,13 @@ def connect(settings: Settings) -> None:
         address = settings.ray_address
         if address != "auto":
             _knock(address)
+        for name in (
+            "ray",
+            "ray.serve",
+        ):  # their lines become lines of this process's log, censored and in its format
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
         own_thread = threading.current_thread() is threading.main_thread()
         terminate = signal.getsignal(signal.SIGTERM)
         try:
@@ -46,9 +56,21 @@ def connect(settings: Settings) -> None:
                 f"no Ray cluster can be joined at {address!r} ({problem}); start one on this machine with `ray start`, "
                 "or set CLICKPICK_RAY_ADDRESS"
             ) from problem
+        else:
+            _JOINED.set()
         finally:
             if own_thread:
                 signal.signal(signal.SIGTERM, terminate)  # Ray's own would end a server without its grace
+
+
+def leave() -> None:
+    """Leave the cluster that `connect` has joined."""
+    with _CONNECTING:
+        if _JOINED.is_set():
+            import ray  # noqa: PLC0415 - as above
+
+            _JOINED.clear()
+            ray.shutdown()
 
 
 def resources() -> dict[str, float]:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import ray
-
+from backend.engines.ray_cluster import connect, leave
 from backend.engines.ray_messages import Figures
-from backend.engines.ray_serve import connect, count_running, deploy
+from backend.engines.ray_serve import count_running, deploy
 from backend.errors import ClickPickError, ModelUnavailable
 from backend.settings import Settings
 
@@ -52,7 +51,6 @@ class Connection:
         self._thread = threading.Thread(target=self._run, name="connect-ray", daemon=True)
         self._tried = threading.Event()
         self._stopping = threading.Event()
-        self._joined = False
         self._handle: Any = None
         self._failure: ClickPickError | None = None
         self._running = Fresh(self._count, 0)
@@ -88,15 +86,14 @@ class Connection:
         self._stopping.set()
         self._tried.set()
         self._handle = None
-        if self._joined and not self._thread.is_alive():  # Ray would connect again for a call of that thread
-            self._joined = False
-            ray.shutdown()
+        if not self._thread.is_alive():  # Ray would connect again for a call of that thread
+            leave()
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             try:
-                self._joined = connect(self._settings.ray_address) or self._joined
+                connect(self._settings)
                 self._handle = deploy(self._settings)
                 self._failure = None
                 LOG.info("connected to the segmenter replicas")

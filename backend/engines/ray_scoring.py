@@ -22,7 +22,7 @@ from backend.learning.labelled import image_urls
 from backend.learning.pushing import Answered, Pusher, Queue
 from backend.learning.scoring import IsOver, Mean, Prediction, Proposals
 from backend.learning.versions import VersionLoader
-from backend.services import open_images, open_studio
+from backend.services import open_images, open_shared, open_studio
 from backend.settings import Settings
 from backend.studio import TaskInfo
 from model_zoo.errors import ModelZooError
@@ -151,7 +151,9 @@ class _Scorer:
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
         self.pusher = Pusher(settings, studio, images)
-        self._versions = VersionLoader(settings.versions_folder, lambda: settings.torch_device)
+        self._versions = VersionLoader(
+            settings.versions_folder, lambda: settings.torch_device, storage=open_shared(settings)
+        )
 
     def learner(self, queue: Queue) -> Learner | None:
         """That of the queue's version. Features at the queries are kept for the next fit only where that runs."""

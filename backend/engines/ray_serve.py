@@ -34,28 +34,6 @@ DEPLOY_SECONDS = 300.0
 ENDED = ("DEPLOY_FAILED", "DELETING", "NOT_STARTED")
 
 
-def connect(address: str) -> bool:
-    """Join the cluster; False where this process has joined one before. ModelUnavailable where there is none."""
-    for name in (
-        "ray",
-        "ray.serve",
-    ):  # their lines become lines of this process's log, censored and in its format
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-    if ray.is_initialized():
-        return False
-    try:
-        ray.init(address=address, namespace=APPLICATION, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        LOG.debug("ray.init(%r)", address, exc_info=error)
-        raise ModelUnavailable(
-            f"no Ray cluster was found at {address!r}; this machine has to be a node of one: start it with `ray start "
-            "--head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
-        ) from error
-    return True
-
-
 def deploy(settings: Settings) -> Any:
     """The handle of the application, which runs with these settings when this returns.
 

@@ -18,7 +18,13 @@ import time
 from backend import log_context
 from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
 from backend.engines.model_threads import share_cores
-from backend.errors import ClickPickError, ClusterUnavailable, StoreUnavailable, StudioUnavailable
+from backend.errors import (
+    ClickPickError,
+    ClusterUnavailable,
+    SharedUnavailable,
+    StoreUnavailable,
+    StudioUnavailable,
+)
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer
 from backend.learning.rounds import RoundRunner
@@ -27,7 +33,7 @@ from backend.learning.versions import Versions
 from backend.logs import configure_logging
 from backend.memory import keep_freed_memory
 from backend.round_queue import DEEP, INSTANT, Kind, Round
-from backend.services import open_images, open_studio
+from backend.services import open_images, open_shared, open_studio
 from backend.settings import MEGABYTE, Settings
 from backend.store import Store
 from label_config import LabelConfigError
@@ -70,6 +76,7 @@ class Worker:
             settings.versions_folder,
             lambda: settings.torch_device,
             quota=settings.versions_mb * MEGABYTE,
+            storage=open_shared(settings),
         )
         self._runner: RoundRunner | DeepTrainer
         if kind == DEEP:
@@ -151,7 +158,7 @@ class Worker:
             raise
         except RoundLost:
             LOG.error("project %d, round %d: another process runs it by now", claimed.project, claimed.id)
-        except (StudioUnavailable, ClusterUnavailable) as error:
+        except (StudioUnavailable, ClusterUnavailable, SharedUnavailable) as error:
             self._put_off(claimed, str(error))
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))

@@ -16,7 +16,7 @@ from backend.export.record import Predict
 from backend.export.run import Exported, export_images
 from backend.learning.pseudo_labels import label_pixels
 from backend.learning.versions import Versions
-from backend.services import open_images, open_studio
+from backend.services import open_images, open_shared, open_studio
 from backend.settings import Settings
 from backend.store import Store, Version
 from backend.studio import Studio
@@ -153,7 +153,9 @@ def version_facts(version: Version) -> dict[str, Any]:
 
 def open_predictor(settings: Settings, store: Store, version: Version, plan: ExportPlan) -> Predict:
     """Predicts with a version, as the plan wants it. Raises ModelUnavailable where it cannot be loaded."""
-    learner = Versions(store, settings.versions_folder, lambda: settings.torch_device).load(version)
+    learner = Versions(
+        store, settings.versions_folder, lambda: settings.torch_device, storage=open_shared(settings)
+    ).load(version)
     return lambda image: label_pixels(learner, image, plan.classes, min_confidence=plan.min_confidence)
 
 

@@ -1,31 +1,71 @@
-"""What people have labelled, read from Label Studio in full once, and after that only where it has changed."""
+"""What people have labelled, read from Label Studio in full once, and after that only where it has changed.
+
+Kept are the labels themselves, a page of tasks at a time: what Label Studio tells of them takes ten times the memory.
+"""
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
+
 from backend.caches import ByteLRU
+from backend.learning.confirming import people_seconds
+from backend.learning.labelled import TaskImage, read_labels
 from backend.studio import Studio
+from label_config import ImageSchema
 
 OVERLAP = timedelta(seconds=10)
 """What was changed so shortly before the newest change known is read again: Label Studio may have stored it later."""
 WHOLE_SECONDS = 600.0
 """All is read again after so long: whatever no rule foresees, such as a clock that was set back, is known then."""
 KEPT_BYTES = 256 << 20
-"""Of all projects, compressed; those read longest ago go, and a larger one is read in full each time."""
+"""Of all projects; those read longest ago go, and a larger one is read in full each time."""
+TASK_BYTES, IMAGE_BYTES, PIXEL_BYTES = 300, 700, 130
+"""About what a task, a labelled image and a labelled pixel take in memory."""
+NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The annotated tasks of a project, by id.
+
+    ``complete``: of each whether it has all the annotations that it needs. ``seconds``: that people had it open, where
+    Label Studio tells. ``images``: those that are labelled.
+    """
+
+    complete: Mapping[int, bool]
+    seconds: Mapping[int, float]
+    images: list[TaskImage]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """One annotated task. ``drawn``: of each image its dense labels, compressed, which ``images`` lack."""
+
+    complete: bool
+    seconds: float | None
+    images: tuple[TaskImage, ...]
+    drawn: tuple[bytes | None, ...]
+
+    @property
+    def nbytes(self) -> int:
+        pixels = sum(len(image.labels.pixels) for image in self.images)
+        drawn = sum(len(packed) for packed in self.drawn if packed is not None)
+        return TASK_BYTES + IMAGE_BYTES * len(self.images) + PIXEL_BYTES * pixels + drawn
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Packed tasks by number, the newest of their changes, and until when they need not be read again."""
+    """Tasks by number as labelled by a config, the newest of their changes, and until when they need not be read."""
 
-    tasks: dict[int, bytes]
+    target: ImageSchema
+    tasks: dict[int, _Task]
     newest: datetime
     until: float
 
@@ -41,30 +81,57 @@ class AnnotatedTasks:
         self._studio = studio
         self._kept: ByteLRU[int, _Kept] = ByteLRU(KEPT_BYTES)
 
-    def read(self, project: int) -> list[dict[str, Any]]:
-        """All annotated tasks as ``Studio.annotated_tasks`` gives them, by id."""
+    def read(self, project: int, target: ImageSchema) -> Annotated:
+        """What people have labelled in all annotated tasks of a project."""
         kept = self._kept.get(project)
-        if kept is not None and time.monotonic() < kept.until:
-            changed = self._studio.annotated_tasks(project, since=kept.newest - OVERLAP)
-            tasks = kept.tasks | _packed(changed)
+        if kept is not None and kept.target == target and time.monotonic() < kept.until:
+            changed, newest = _compact(
+                target, self._studio.iter_annotated(project, since=kept.newest - OVERLAP)
+            )
+            tasks = kept.tasks | changed
             if len(tasks) == self._studio.count_annotated(project):
-                self._keep(
-                    project, replace(kept, tasks=tasks, newest=max([kept.newest, *map(_changed, changed)]))
-                )
-                return [json.loads(zlib.decompress(tasks[task])) for task in sorted(tasks)]
-        found = self._studio.annotated_tasks(project)
-        if found:
-            newest, until = max(map(_changed, found)), time.monotonic() + WHOLE_SECONDS
-            self._keep(project, _Kept(_packed(found), newest, until))
-        return found
+                self._keep(project, replace(kept, tasks=tasks, newest=max(kept.newest, newest)))
+                return _unpacked(tasks)
+        tasks, newest = _compact(target, self._studio.iter_annotated(project))
+        if tasks:
+            self._keep(project, _Kept(target, tasks, newest, time.monotonic() + WHOLE_SECONDS))
+        return _unpacked(tasks)
 
     def _keep(self, project: int, kept: _Kept) -> None:
-        self._kept.put(project, kept, sum(map(len, kept.tasks.values())))
+        self._kept.put(project, kept, sum(task.nbytes for task in kept.tasks.values()))
 
 
-def _changed(task: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(task["updated_at"].replace("Z", "+00:00"))
+def _compact(target: ImageSchema, tasks: Iterable[Mapping[str, Any]]) -> tuple[dict[int, _Task], datetime]:
+    """The tasks by number, and when the newest of them was changed."""
+    found: dict[int, _Task] = {}
+    newest = NEVER
+    for task in tasks:
+        newest = max(newest, datetime.fromisoformat(task["updated_at"].replace("Z", "+00:00")))
+        images = read_labels(target, [task])
+        drawn = (image.labels.dense for image in images)
+        found[int(task["id"])] = _Task(
+            complete=bool(task["is_labeled"]),
+            seconds=people_seconds(task),
+            images=tuple(replace(image, labels=replace(image.labels, dense=None)) for image in images),
+            drawn=tuple(None if dense is None else zlib.compress(dense.tobytes(), 1) for dense in drawn),
+        )
+    return found, newest
 
 
-def _packed(tasks: Sequence[dict[str, Any]]) -> dict[int, bytes]:
-    return {int(task["id"]): zlib.compress(json.dumps(task).encode(), 1) for task in tasks}
+def _unpacked(tasks: Mapping[int, _Task]) -> Annotated:
+    numbers = sorted(tasks)
+    return Annotated(
+        complete={number: tasks[number].complete for number in numbers},
+        seconds={n: seconds for n in numbers if (seconds := tasks[n].seconds) is not None},
+        images=[
+            image if packed is None else _drawn(image, packed)
+            for number in numbers
+            for image, packed in zip(tasks[number].images, tasks[number].drawn, strict=True)
+        ],
+    )
+
+
+def _drawn(image: TaskImage, packed: bytes) -> TaskImage:
+    labels = image.labels
+    dense = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(labels.height, labels.width)
+    return replace(image, labels=replace(labels, dense=dense))

@@ -6,12 +6,11 @@ half and twice the usual number, so that no image is forgotten and none is endle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from statistics import fmean
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from backend.learning.acquisition import unknown_name
 
@@ -65,10 +64,11 @@ def allocate(uncertainties: Sequence[float], usual: int) -> NDArray[np.int64]:
     return counts
 
 
-def mean_uncertainty(scores: Iterable[float]) -> float | None:
-    """Of tasks with these scores (1 - uncertainty); None where no learner has seen any.
+def mean_uncertainty(scores: ArrayLike) -> float | None:
+    """Of tasks with these scores (n,), 1 - uncertainty; None where no learner has seen any.
 
     A score of 0 does not count: tasks have it that were pushed before there was a learner.
     """
-    seen = [1.0 - score for score in scores if score > 0]
-    return fmean(seen) if seen else None
+    found = np.asarray(scores, dtype=np.float64)
+    seen = found[found > 0]
+    return 1.0 - float(seen.mean()) if len(seen) else None

@@ -7,7 +7,7 @@ A right class then costs one key, a wrong one two, as every query does otherwise
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from backend.learning.labelled import TaskImage
@@ -29,25 +29,28 @@ def shows_classes(live: Version | None, target: ImageSchema, settings: Settings)
     return bool(labels >= settings.confirm_labels and accuracy >= settings.confirm_from)
 
 
-def seconds_per_pixel(tasks: Sequence[Mapping[str, Any]], images: Sequence[TaskImage]) -> float | None:
-    """Time that people had tasks open, by labelled pixel, of tasks without masks; None where Label Studio tells none.
+def people_seconds(task: Mapping[str, Any]) -> float | None:
+    """Time that people had an exported task open; None where Label Studio does not tell it of each annotation.
 
-    tasks: annotated, as Label Studio exports them. The time is Label Studio's ``lead_time``, of all annotations that
-    are not cancelled, so that a pixel that two people answered costs the time of both.
+    It is Label Studio's ``lead_time``, of all annotations that are not cancelled, so that a pixel that two people
+    answered costs the time of both.
+    """
+    annotations = task.get("annotations") or ()
+    times = [float(one.get("lead_time") or 0.0) for one in annotations if not one.get("was_cancelled")]
+    return sum(times) if all(times) else None
+
+
+def seconds_per_pixel(seconds: Mapping[int, float], images: Iterable[TaskImage]) -> float | None:
+    """Time of people by labelled pixel, of tasks without masks; None where there is none.
+
+    seconds: what `people_seconds` says of each task, where it says something.
     """
     pixels: Counter[int] = Counter()
+    drawn: set[int] = set()
     for image in images:
         pixels[image.labels.task_id] += len(image.labels.pixels)
-    drawn = {image.labels.task_id for image in images if image.labels.dense is not None}
-    seconds, count = 0.0, 0
-    for task in tasks:
-        number, times = int(task["id"]), _times(task)
-        if pixels[number] and number not in drawn and all(times):
-            seconds, count = seconds + sum(times), count + pixels[number]
-    return seconds / count if count else None
-
-
-def _times(task: Mapping[str, Any]) -> list[float]:
-    """Seconds of each annotation that counts, 0 where they are not known."""
-    annotations = task.get("annotations") or ()
-    return [float(one.get("lead_time") or 0.0) for one in annotations if not one.get("was_cancelled")]
+        if image.labels.dense is not None:
+            drawn.add(image.labels.task_id)
+    timed = [task for task, count in pixels.items() if count and task in seconds and task not in drawn]
+    total = sum(pixels[task] for task in timed)
+    return sum(seconds[task] for task in timed) / total if total else None

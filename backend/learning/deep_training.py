@@ -55,7 +55,7 @@ class DeepTrainer:
         name = "" if target is None else deep_learner(self._settings, target)
         if target is None or not name:
             return Outcome(None, "the project has no deep learner")
-        images = read_labels(target, self._studio.annotated_tasks(project))
+        images = read_labels(target, self._studio.iter_annotated(project))
         if len(classes_seen(images, target.classes)) < 2:
             return Outcome(None, "labels of at least two classes are needed to learn")
         digest = digest_labels(images, target.classes, name, schema.digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from backend.errors import StudioRefused
@@ -17,6 +17,9 @@ SAMPLING = "Uncertainty sampling"
 OPEN_SECONDS = 900.0
 """A superseded version's predictions stay so long: whoever has opened a task with one of them cannot submit it any more
 once the prediction is deleted. Label Studio 1.23 then answers 400, parent_prediction "object does not exist"."""
+WHOLE_PREDICTIONS = 1000
+"""As many predictions Label Studio deletes in one request, in five seconds on SQLite; of more, some tasks at a time."""
+STEP_TASKS = 50
 TOO_LARGE = 413
 """Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
@@ -25,12 +28,17 @@ DATA_REFUSED = frozenset({PARTLY_STORED, 400})
 
 
 class Delivery:
-    """What one project receives. Label Studio away = StudioUnavailable, and the parcels stay in the outbox."""
+    """What one project receives. Label Studio away = StudioUnavailable, and the parcels stay in the outbox.
+
+    After each bulk Label Studio has as long for others as it took for it: however quickly tasks are scored, they take
+    at most half of its time.
+    """
 
     def __init__(self, store: Store, studio: Studio, project: int) -> None:
         self._store = store
         self._studio = studio
         self._project = project
+        self._rest_until = 0.0
 
     def send(self, version: str, predictions: Sequence[dict[str, Any]]) -> None:
         """Post predictions of a version, and deliver all that waits."""
@@ -49,23 +57,36 @@ class Delivery:
         """Make Label Studio serve this version's predictions, least certain task first."""
         self._studio.update_project(self._project, model_version=version, sampling=SAMPLING)
 
-    def remove_superseded(self, live: str) -> None:
-        """Delete our predictions of versions that another one took the place of OPEN_SECONDS ago or earlier."""
+    def remove_superseded(self, live: str, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Delete our predictions of versions that another one took the place of OPEN_SECONDS ago or earlier.
+
+        Of many predictions STEP_TASKS tasks at a time. False where others came first, one step at the earliest: the
+        next call goes on there.
+        """
         until = time.time() - OPEN_SECONDS
         replacing = [
             version.number
             for version in self._store.versions(self._project)
             if version.created <= until and "aside" not in version.metrics
         ]
-        for name in self._studio.model_versions(self._project):
+        for name, stored in self._studio.model_versions(self._project).items():
             replaced = any(number > version_number(name) for number in replacing)
-            if is_ours(name, self._project) and name != live and replaced:
-                self._studio.delete_model_version(self._project, name)
+            if not is_ours(name, self._project) or name == live or not replaced:
+                continue
+            left = stored
+            while left > WHOLE_PREDICTIONS:
+                deleted = self._studio.delete_some_predictions(self._project, name, STEP_TASKS)
+                left = left - deleted if deleted else 0
+                if is_over():
+                    return False
+            self._studio.delete_model_version(self._project, name)
+        return True
 
     def _deliver(self, parcel: Parcel) -> None:
         predictions = parcel.predictions
         if parcel.attempts:  # an earlier attempt may have arrived without our hearing of it
-            arrived = self._studio.prediction_scores(self._project, parcel.version)
+            tasks = [p["task"] for p in predictions]
+            arrived = self._studio.predicted(self._project, parcel.version, tasks)
             predictions = [p for p in predictions if p["task"] not in arrived]
         self._store.parcel_tried(parcel.id)
         try:
@@ -77,7 +98,8 @@ class Delivery:
 
     def _import_what_is_left(self, predictions: Sequence[dict[str, Any]], refusal: StudioRefused) -> None:
         """Without the tasks that were deleted meanwhile; what Label Studio still refuses is lost, and logged."""
-        alive = {task.id for task in self._studio.tasks(self._project)}
+        tasks = [p["task"] for p in predictions]
+        alive = {task.id for task in self._studio.chosen_tasks(self._project, tasks)}
         remaining = [p for p in predictions if p["task"] in alive]
         if refusal.studio_status == PARTLY_STORED or len(remaining) == len(predictions):
             LOG.error("project %d: %s", self._project, refusal)
@@ -88,6 +110,8 @@ class Delivery:
     def _import(self, predictions: Sequence[dict[str, Any]]) -> None:
         if not predictions:
             return
+        time.sleep(max(0.0, self._rest_until - time.monotonic()))
+        began = time.monotonic()
         try:
             self._studio.import_predictions(self._project, list(predictions))
         except StudioRefused as refusal:
@@ -99,3 +123,6 @@ class Delivery:
             half = len(predictions) // 2
             self._import(predictions[:half])
             self._import(predictions[half:])
+        else:
+            ended = time.monotonic()
+            self._rest_until = ended + (ended - began)

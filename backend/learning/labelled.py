@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def image_urls(schema: ImageSchema, data: Mapping[str, Any]) -> list[tuple[int |
     return [(None, value)] if isinstance(value, str) and value else []
 
 
-def read_labels(schema: ImageSchema, tasks: Sequence[Mapping[str, Any]]) -> list[TaskImage]:
+def read_labels(schema: ImageSchema, tasks: Iterable[Mapping[str, Any]]) -> list[TaskImage]:
     """What people have labelled in exported tasks; tasks without labels or without an image are left out."""
     found: list[TaskImage] = []
     for task in tasks:
@@ -66,13 +66,12 @@ def read_labels(schema: ImageSchema, tasks: Sequence[Mapping[str, Any]]) -> list
     return sorted(found, key=lambda x: (x.labels.task_id, x.labels.item_index or 0))
 
 
-def stored_labels(images: Sequence[TaskImage]) -> list[StoredLabel]:
-    """The pixel labels as rows of the store."""
-    return [
-        StoredLabel(image.labels.task_id, image.labels.item_index or 0, pixel.row, pixel.col, pixel.label)
-        for image in images
-        for pixel in image.labels.pixels
-    ]
+def stored_labels(images: Iterable[TaskImage]) -> Iterator[StoredLabel]:
+    """The pixel labels as rows of the store, in the order of the images."""
+    for image in images:
+        labels = image.labels
+        for pixel in labels.pixels:
+            yield StoredLabel(labels.task_id, labels.item_index or 0, pixel.row, pixel.col, pixel.label)
 
 
 def count_labels(images: Sequence[TaskImage]) -> int:

@@ -6,6 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import tee
+
+import numpy as np
+from numpy.typing import NDArray
 
 from backend.errors import ImageProblem
 from backend.images import ImageFetcher
@@ -23,6 +27,8 @@ from model_zoo.learners.base import Learner
 
 LOG = logging.getLogger(__name__)
 Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
+SHORT_LIST = 2000
+"""Tasks of a project whose list is read before the first of them are pushed, where that keeps their order."""
 LEAST_TASKS = 4
 """Tasks of the queue that a round tries before it gives way: more than annotators have open, which Label Studio serves
 to nobody else, and enough for projects that give way to each other to get on."""
@@ -148,21 +154,35 @@ class Pusher:
         if not self._read(queue, waiting, served=present, is_over=turn.superseded):
             return turn.given_way()
         tasks = waiting.left(queue.labelled)
-        first = wanted = turn.tried
-        with self._scored(self._scoring, queue, waiting, self._chunks(tasks), turn) as scored:
-            for chunk in self._chunks(tasks):
-                self._send(queue, waiting, delivery, chunk, turn, scored=scored, switch=not present)
+        pages, ahead = tee(self._pages(queue, waiting, tasks))
+        done = 0
+        with self._scored(self._scoring, queue, waiting, ahead, turn) as scored:
+            for page in pages:
+                wanted = turn.tried + len(page)
+                self._send(queue, waiting, delivery, page, turn, scored=scored, switch=not present)
                 present = present or turn.pushed > 0
-                wanted += len(chunk)
-                report("push", (turn.tried - first) / len(tasks))
                 if turn.tried < wanted:
                     return turn.given_way()
+                done += len(page)
+                report("push", min(1.0, done / len(tasks)))
         waiting.finish()
-        if present:
-            delivery.remove_superseded(queue.version)
+        if present and not delivery.remove_superseded(queue.version, turn.superseded):
+            return Pushed(
+                f"{turn.pushed} waiting tasks pushed; superseded predictions are being deleted", False
+            )
         return Pushed(
             f"{turn.pushed} waiting tasks pushed" if turn.tried else "all waiting tasks were up to date", True
         )
+
+    def _pages(
+        self, queue: Queue, waiting: WaitingTasks, tasks: NDArray[np.int64]
+    ) -> Iterator[list[TaskInfo]]:
+        """The tasks of these numbers, read when they are wanted; those deleted meanwhile are left out."""
+        for numbers in self._chunks(tasks):
+            page = self._studio.chosen_tasks(queue.project, numbers)
+            for deleted in set(numbers) - {task.id for task in page}:
+                waiting.give_up(deleted)
+            yield page
 
     def _start(self, queue: Queue, waiting: WaitingTasks, delivery: Delivery, turn: _Turn) -> bool:
         """Push what Label Studio serves next, unless it has predictions of the version; whether it serves them now."""
@@ -172,8 +192,9 @@ class Pusher:
             if queue.served != queue.version:
                 delivery.switch_to(queue.version)
             return True
-        if stored and not waiting.is_known():
+        if stored and not waiting.is_known() and queue.task_number <= SHORT_LIST:
             # Label Studio tells scores of other versions than the one it serves only together with all their masks.
+            # A long list would take minutes, in which annotators wait: its tasks are pushed by their ids.
             self._read(queue, waiting, served=False, is_over=lambda: False)
         first = waiting.untried(self._studio.next_tasks(queue.project, self._settings.first_push))
         with self._scored(self._here, queue, waiting, [first], turn) as scored:
@@ -187,7 +208,7 @@ class Pusher:
         if waiting.is_current(queue.task_number):
             return True
         return waiting.read(
-            lambda: self._studio.task_pages(queue.project),
+            lambda after: self._studio.task_pages(queue.project, after=after),
             queue.labelled,
             queue.task_number,
             served=served,
@@ -271,11 +292,11 @@ class Pusher:
         image = self._images.get(url, task).array
         return Page(task, item, image_key(url, task, item), image, queue.answered.get((task, item), ()))
 
-    def _chunks(self, tasks: Sequence[TaskInfo]) -> Iterator[Sequence[TaskInfo]]:
+    def _chunks(self, tasks: NDArray[np.int64]) -> Iterator[list[int]]:
         """Small ones first, so that the next tasks come soon; larger ones later, which cost Label Studio less."""
         start, size = 0, self._settings.first_push
         while start < len(tasks):
-            yield tasks[start : start + size]
+            yield tasks[start : start + size].tolist()
             start, size = (
                 start + size,
                 min(2 * size, max(self._settings.push_chunk, self._settings.first_push)),

@@ -18,7 +18,7 @@ from backend.learning.confirming import seconds_per_pixel, shows_classes
 from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
-from backend.learning.labelled import TaskImage, read_labels, stored_labels
+from backend.learning.labelled import TaskImage, stored_labels
 from backend.learning.pushing import Pusher, Queue, answered_pixels
 from backend.learning.rollback import Rollback
 from backend.learning.scoring import Scoring
@@ -103,10 +103,10 @@ class RoundRunner:
         if target is None:
             return Outcome(None, "the labelling config has no query control, so there is nothing to learn")
         self._store.remember_project(project, schema.digest)
-        annotated = self._annotated.read(project)
-        labelled = read_labels(target, annotated)
+        annotated = self._annotated.read(project, target)
+        labelled = annotated.images
         self._store.replace_labels(project, stored_labels(labelled))
-        pace = seconds_per_pixel(annotated, labelled)
+        pace = seconds_per_pixel(annotated.seconds, labelled)
         self._store.note_pace(project, pace)
         before = self._store.live_version(project)
         live, learnt = self._learn(
@@ -121,10 +121,12 @@ class RoundRunner:
         asked = self._deep.ask(project, reason, labelled, target, round_id)
         queue = replace(
             self._queue(project, schema, target, live),
-            answered=answered_pixels(labelled),
+            answered=answered_pixels(
+                image for image in labelled if not annotated.complete[image.labels.task_id]
+            ),
             served=info.model_version,
             task_number=info.task_number,
-            labelled={int(task["id"]): bool(task["is_labeled"]) for task in annotated},
+            labelled=annotated.complete,
         )
         delivery = Delivery(self._store, self._studio, project)
         pushed = self._pusher.push(queue, delivery, report, superseded)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from backend.errors import SharedUnavailable
+from backend.learning.shared_versions import SharedVersions
 from backend.round_queue import DEEP
 from backend.store import Store, Version
 
@@ -39,6 +41,17 @@ def needed(store: Store, versions: Sequence[Version]) -> set[int]:
     return {version.number for version in kept if version is not None}
 
 
+def version_bytes(
+    root: Path, versions: Sequence[Version], shared: SharedVersions | None = None
+) -> dict[int, int]:
+    """What each of one project's versions takes, by number: on the shared storage, where there is one."""
+    found = shared.sizes(versions[0].project) if shared is not None and versions else {}
+    return {
+        version.number: found.get(version.number, 0) if shared else disk_bytes(root / version.folder)
+        for version in versions
+    }
+
+
 def beyond_newest(store: Store, project: int, keep: int) -> list[Version]:
     """The versions behind the newest ``keep``, oldest first, without those that are needed."""
     versions = store.versions(project)
@@ -46,11 +59,13 @@ def beyond_newest(store: Store, project: int, keep: int) -> list[Version]:
     return [version for version in reversed(versions[keep:]) if version.number not in kept]
 
 
-def beyond_quota(store: Store, root: Path, project: int, quota: int) -> list[Version]:
+def beyond_quota(
+    store: Store, root: Path, project: int, quota: int, shared: SharedVersions | None = None
+) -> list[Version]:
     """The oldest versions, without those that are needed, until the others take at most ``quota`` bytes."""
     versions = store.versions(project)
     kept = needed(store, versions)
-    sizes = {version.number: disk_bytes(root / version.folder) for version in versions}
+    sizes = version_bytes(root, versions, shared)
     total, gone = sum(sizes.values()), []
     for version in reversed(versions):
         if total <= quota:
@@ -61,10 +76,17 @@ def beyond_quota(store: Store, root: Path, project: int, quota: int) -> list[Ver
     return gone
 
 
-def remove(store: Store, root: Path, project: int, versions: Sequence[Version]) -> list[Version]:
+def remove(
+    store: Store,
+    root: Path,
+    project: int,
+    versions: Sequence[Version],
+    shared: SharedVersions | None = None,
+) -> list[Version]:
     """Forget versions and delete their folders; returns which. Those that have become live meanwhile stay.
 
-    First the row, then the folder, which takes another name before its files go: half a folder is no version's.
+    First the row, then the folder, which takes another name before its files go: half a folder is no version's. Copies
+    that other processes have fetched go when these prune.
     """
     numbers = store.forget_versions(project, [version.number for version in versions])
     gone = [version for version in versions if version.number in numbers]
@@ -72,9 +94,26 @@ def remove(store: Store, root: Path, project: int, versions: Sequence[Version]) 
         folder = root / version.folder
         with contextlib.suppress(OSError):
             shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.pruned")), ignore_errors=True)
+        if shared is not None:
+            shared.remove(version)
         LOG.info("project %d: %s was pruned", project, version.name)
+    if shared is not None:
+        _remove_elsewhere_pruned(store, root / str(project), project, shared)
     _remove_drafts(root / str(project))
     return gone
+
+
+def _remove_elsewhere_pruned(store: Store, folder: Path, project: int, shared: SharedVersions) -> None:
+    """Copies of versions that have neither a row nor a folder on the shared storage, and uploads without an end."""
+    known = {version.number for version in store.versions(project)}
+    shared.remove_unfinished(project, known)
+    try:
+        there = known | shared.folders(project).keys()
+    except SharedUnavailable:
+        return
+    for copy in folder.glob("[0-9]*"):
+        if copy.name.isdigit() and int(copy.name) not in there:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def _remove_drafts(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Published learner states: an immutable folder each, and one pointer to the live one.
 
-A version is written to a temporary folder, synced and renamed, and only then recorded and made live in one
-database transaction: a process killed at any moment leaves the previous version live and whole. A folder that was
-published is never written to again, and its files are compared with the digests in its card when it is loaded.
+A version is written to a temporary folder, synced and renamed, copied to the shared storage where there is one, and
+only then recorded and made live in one database transaction: a process killed at any moment leaves the previous version
+live and whole. A folder that was published is never written to again, and its files are compared with the digests in
+its card when it is loaded.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.errors import ModelUnavailable
+from backend.errors import ModelUnavailable, SharedUnavailable
 from backend.learning import version_pruning
+from backend.learning.shared_versions import SharedVersions
 from backend.learning.version_card import DamagedVersion, check_files, write_card
+from backend.shared import SharedStorage
 from backend.store import Store, Version
 from model_zoo.errors import ModelZooError
 from model_zoo.learners.base import Learner
@@ -46,9 +49,15 @@ def version_number(model_version: str) -> int:
 
 
 class VersionLoader:
-    """Loads published versions; each process keeps one loaded learner a project. Needs no database."""
+    """Loads published versions; each process keeps one loaded learner a project. Needs no database.
 
-    def __init__(self, folder: Path, device: Callable[[], str] = lambda: "cpu") -> None:
+    storage: from which versions come that other processes have published.
+    """
+
+    def __init__(
+        self, folder: Path, device: Callable[[], str] = lambda: "cpu", *, storage: SharedStorage | None = None
+    ) -> None:
+        self._shared = None if storage is None else SharedVersions(storage, folder)
         self._folder = folder
         self._device = device
         self._loaded: dict[int, tuple[str, Learner]] = {}
@@ -59,13 +68,18 @@ class VersionLoader:
         return self._folder / version.folder
 
     def load(self, version: Version) -> Learner:
-        """The learner of a version, from memory when it is the one used last."""
+        """The learner of a version, from memory when it is the one used last.
+
+        Raises ModelUnavailable where it is damaged, SharedUnavailable where it cannot be fetched now.
+        """
         with self._lock:
             kept = self._loaded.get(version.project)
         if kept is not None and kept[0] == version.name:
             return kept[1]
         learner = create_learner(version.learner, device=self._device())
         try:
+            if self._shared is not None:
+                self._shared.fetch(version)
             check_files(self.folder(version))
             learner.load(self.folder(version))
         except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
@@ -86,9 +100,15 @@ class Versions(VersionLoader):
     """
 
     def __init__(
-        self, store: Store, folder: Path, device: Callable[[], str] = lambda: "cpu", *, quota: int = 0
+        self,
+        store: Store,
+        folder: Path,
+        device: Callable[[], str] = lambda: "cpu",
+        *,
+        quota: int = 0,
+        storage: SharedStorage | None = None,
     ) -> None:
-        super().__init__(folder, device)
+        super().__init__(folder, device, storage=storage)
         self._store = store
         self._quota = quota
 
@@ -111,6 +131,8 @@ class Versions(VersionLoader):
         round.
         """
         number = max(self._store.next_version_number(project), self._newest_folder(project) + 1)
+        if self._shared is not None:
+            number = max(number, self._shared.newest(project) + 1)
         version = Version(
             project=project,
             number=number,
@@ -124,13 +146,14 @@ class Versions(VersionLoader):
             created=time.time(),
         )
         self._write(version, learner, also)
+        if self._shared is not None:
+            self._upload(self._shared, version)
         self._store.publish(version, live=live, fulfils_wish=fulfils_wish)
         if live:
             with self._lock:
                 self._loaded[project] = (version.name, learner)
         if self._quota:
-            gone = version_pruning.beyond_quota(self._store, self._folder, project, self._quota)
-            version_pruning.remove(self._store, self._folder, project, gone)
+            self._prune(project)
         return version
 
     def _write(self, version: Version, learner: Learner, also: Callable[[Path], None]) -> None:
@@ -140,6 +163,20 @@ class Versions(VersionLoader):
             write_card(draft, version)
 
         write_whole(self.folder(version), fill)
+
+    def _prune(self, project: int) -> None:
+        try:
+            gone = version_pruning.beyond_quota(self._store, self._folder, project, self._quota, self._shared)
+            version_pruning.remove(self._store, self._folder, project, gone, self._shared)
+        except SharedUnavailable as problem:
+            LOG.warning("project %d: old versions stay for now: %s", project, problem)
+
+    def _upload(self, shared: SharedVersions, version: Version) -> None:
+        try:
+            shared.upload(version)
+        except BaseException:
+            shutil.rmtree(self.folder(version), ignore_errors=True)  # nobody is told of it
+            raise
 
     def _newest_folder(self, project: int) -> int:
         """Of the folders that are there, whoever made them: none is written twice, even if the database was lost."""

@@ -1,4 +1,4 @@
-"""A project's queue as Label Studio has last listed it, kept between rounds.
+"""A project's queue as Label Studio has last listed it, kept between rounds: some bytes a task, and no task's data.
 
 To list a thousand tasks takes Label Studio a second, in which it keeps annotators waiting.
 """
@@ -8,10 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.learning.task_table import DONE, IN_VAIN, SKIPPED, TaskTable
 from backend.studio import TaskInfo
 
 LISTED_SECONDS = 300.0
 """So long the list is believed; what is imported, deleted or edited meanwhile is noticed after that at the latest."""
+QUICK_SECONDS = 30.0
+"""A list that takes longer to read is believed longer in proportion, so that tasks are scored between two readings."""
+Listing = Callable[[int], Iterable[Sequence[TaskInfo]]]
+"""Pages of tasks by id, of those above a given id."""
 
 
 class WaitingTasks:
@@ -22,16 +30,20 @@ class WaitingTasks:
     """
 
     def __init__(self) -> None:
-        self._tasks: dict[int, TaskInfo] = {}
-        self._scores: dict[int, float] = {}
-        self._skipped: set[int] = set()
-        """Tasks that were labelled by no annotation that counts."""
+        self._table = TaskTable()
+        self._loose: dict[int, float] = {}
+        """Scores of done tasks that are in no list yet: a few, which were pushed before it was read."""
+        self._lost: set[int] = set()
+        """Tasks in no list yet that could not be had."""
         self._version = ""
-        self._done: set[int] = set()
-        self._in_vain: set[int] = set()
+        self._stored = 0
+        """Predictions of the version that Label Studio has, as far as is known."""
+        self._parts: list[TaskTable] = []
         self._pages: Iterator[Sequence[TaskInfo]] | None = None
-        self._believed_until = 0.0
+        self._began = self._believed_until = 0.0
         self._task_number = -1
+        self._labelled: Mapping[int, bool] = {}
+        self._unlabelled = np.zeros(0, dtype=bool)
 
     def follow(self, version: str, stored: int) -> None:
         """From now on it is about this version, of which Label Studio has so many predictions.
@@ -39,9 +51,13 @@ class WaitingTasks:
         Where these are others than are known of, somebody else has pushed or deleted some, and the list is read anew.
         """
         if version != self._version or not stored:
-            self._version, self._done = version, set()
-        if stored != len(self._done):
+            self._version, self._stored, self._loose = version, 0, {}
+            for table in (self._table, *self._parts):
+                table.clear(DONE)
+        known = self._table.count(DONE) + len(self._loose) if self._pages is None else self._stored
+        if stored != known:
             self._believed_until, self._pages = 0.0, None
+        self._stored = stored
 
     def is_known(self) -> bool:
         """Whether Label Studio's list has been read before."""
@@ -57,7 +73,7 @@ class WaitingTasks:
 
     def read(
         self,
-        listing: Callable[[], Iterable[Sequence[TaskInfo]]],
+        listing: Listing,
         labelled: Mapping[int, bool],
         task_number: int,
         *,
@@ -66,60 +82,99 @@ class WaitingTasks:
     ) -> bool:
         """Go through the pages of Label Studio's list; False where others came first: the next call goes on there.
 
+        Of a list that is believed and has become longer, only what is new is read.
         ``served``: Label Studio serves the followed version, so that a task with a score has a prediction of it.
         """
         if self._pages is None:
-            self._pages = iter(listing())
-            self._tasks, self._skipped = {}, set()
-            self._task_number, self._believed_until = task_number, time.monotonic() + LISTED_SECONDS
-        for page in self._pages:
-            for task in page:
-                self._add(task, labelled, served=served)
+            self._begin(listing, task_number)
+        for page in self._pages or ():
+            self._add(page, labelled, served=served)
             if is_over():
                 return False
-        self._pages = None
-        self._scores = {task: score for task, score in self._scores.items() if task in self._tasks}
+        self._end()
         return True
 
-    def _add(self, task: TaskInfo, labelled: Mapping[int, bool], *, served: bool) -> None:
-        self._tasks[task.id] = task
-        if task.is_labeled and task.id not in labelled:
-            self._skipped.add(task.id)
-        if task.score is not None:
-            self._scores[task.id] = task.score
-        if served and task.score is not None:
-            self._done.add(task.id)
-        elif served:
-            self._done.discard(task.id)
+    def _begin(self, listing: Listing, task_number: int) -> None:
+        grown = time.monotonic() < self._believed_until and 0 <= self._task_number < task_number
+        self._parts = [self._table] if grown else []
+        self._pages = iter(listing(self._table.last if grown else 0))
+        self._task_number, self._began = task_number, time.monotonic()
+        if not grown:
+            self._believed_until = 0.0
+
+    def _end(self) -> None:
+        table = TaskTable.joined(self._parts)
+        table.score(self._loose, DONE)
+        table.note(list(self._lost), IN_VAIN)
+        self._table, self._parts, self._pages = table, [], None
+        self._loose, self._lost, self._labelled = {}, set(), {}
+        now = time.monotonic()
+        if not self._believed_until:
+            took = now - self._began
+            self._believed_until = now + LISTED_SECONDS * max(1.0, took / QUICK_SECONDS)
+        elif len(table) != self._task_number:  # not only has it become longer
+            self._believed_until = 0.0
+
+    def _add(self, page: Sequence[TaskInfo], labelled: Mapping[int, bool], *, served: bool) -> None:
+        ids = np.array([task.id for task in page], dtype=np.int64)
+        scores = np.array([np.nan if task.score is None else task.score for task in page], dtype=np.float32)
+        part = self._table.chosen(ids)
+        told = ~np.isnan(scores)
+        part.scores[told] = scores[told]
+        if served:
+            part.mark(DONE, told)
+        part.mark(SKIPPED, np.array([task.is_labeled and task.id not in labelled for task in page], bool))
+        self._parts.append(part)
 
     def give(self, scores: Mapping[int, float]) -> None:
         """These tasks have got predictions of the followed version."""
-        self._scores.update(scores)
-        self._done.update(scores)
+        known = self._table.score(scores, DONE)
+        self._loose |= {task: scores[task] for task, listed in zip(scores, known, strict=True) if not listed}
+        for part in self._parts:
+            part.score(scores, DONE)
+        self._stored += len(scores)
 
     def give_up(self, task: int) -> None:
         """A task that cannot be had: the rounds that go on with this queue leave it out."""
-        self._in_vain.add(task)
+        if not self._table.note([task], IN_VAIN).all():
+            self._lost.add(task)
+        for part in self._parts:
+            part.note([task], IN_VAIN)
 
     def untried(self, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
         """Those of the tasks that nobody has given up."""
-        return [task for task in tasks if task.id not in self._in_vain]
+        ids = np.array([task.id for task in tasks], dtype=np.int64)
+        vain = self._table.chosen(ids).flags & IN_VAIN
+        return [
+            task
+            for task, given_up in zip(tasks, vain, strict=True)
+            if not given_up and task.id not in self._lost
+        ]
 
     def finish(self) -> None:
         """The queue has been gone through: the next round tries again what could not be had."""
-        self._in_vain.clear()
+        self._table.clear(IN_VAIN)
+        self._lost.clear()
 
-    def left(self, labelled: Mapping[int, bool]) -> list[TaskInfo]:
+    def left(self, labelled: Mapping[int, bool]) -> NDArray[np.int64]:
         """Unlabelled tasks that have nothing of the followed version, the least certain first, then the unknown."""
-        without = self._done | self._in_vain
-        tasks = [task for task in self._unlabelled(labelled) if task.id not in without]
-        return sorted(tasks, key=lambda task: (self._scores.get(task.id, 2.0), task.id))
+        table = self._table
+        where = np.flatnonzero(self._is_unlabelled(labelled) & (table.flags & (DONE | IN_VAIN) == 0))
+        order = np.argsort(table.scores[where], kind="stable")  # NaN, the unknown, comes last
+        return table.ids[where[order]]
 
-    def scores(self, labelled: Mapping[int, bool]) -> list[float]:
+    def scores(self, labelled: Mapping[int, bool]) -> NDArray[np.float32]:
         """The known scores of unlabelled tasks."""
-        return [self._scores[task.id] for task in self._unlabelled(labelled) if task.id in self._scores]
+        found = self._table.scores[self._is_unlabelled(labelled)]
+        return np.asarray(found[~np.isnan(found)])
 
-    def _unlabelled(self, labelled: Mapping[int, bool]) -> Iterator[TaskInfo]:
-        for task in self._tasks.values():
-            if not labelled.get(task.id, task.id in self._skipped):
-                yield task
+    def _is_unlabelled(self, labelled: Mapping[int, bool]) -> NDArray[np.bool_]:
+        if labelled is not self._labelled or len(self._unlabelled) != len(self._table):
+            table = self._table
+            self._unlabelled = table.flags & SKIPPED == 0
+            ids = np.fromiter(labelled, np.int64, len(labelled))
+            complete = np.fromiter(labelled.values(), bool, len(labelled))
+            known = table.has(ids)
+            self._unlabelled[table.places(ids[known])] = ~complete[known]
+            self._labelled = labelled
+        return self._unlabelled

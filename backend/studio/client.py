@@ -8,137 +8,23 @@ predictions of 4,000 numbers: 9.5 s against 3.4 s).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backend.errors import StudioRefused
-from backend.studio.records import TaskInfo
-from backend.studio.views import StudioViews
-
-PAGE_SIZE = 500
-"""On SQLite, Label Studio 1.23 answers pages of 1,000 tasks with 500 (expression tree too large)."""
-ANNOTATED_PAGE_SIZE = 100
-BULK_SECONDS = 300.0
-"""Timeout of what writes or deletes many predictions: SQLite takes seconds for a thousand of them."""
-
-HEAVY_FIELDS = (
-    "predictions,predictions_results,predictions_model_versions,annotations_results,annotations_ids,annotators,"
-    "drafts,comment_authors,updated_by"
-)
-"""Fields of a listed task that repeat its annotations or carry the masks of all predictions."""
+from backend.studio.tasks import BULK_SECONDS, StudioTasks
 
 
-class Studio(StudioViews):
+class Studio(StudioTasks):
     """One Label Studio, as the user whose token is given. Thread-safe; connects at the first call.
 
     Every method raises StudioUnavailable (not reachable, too slow, 5xx) or StudioRefused (4xx), nothing else.
     """
 
-    def tasks(self, project: int, *, page_size: int = PAGE_SIZE) -> Iterator[TaskInfo]:
-        """All tasks by id, as ``task_pages`` gives them."""
-        for page in self.task_pages(project, page_size=page_size):
-            yield from page
-
-    def task_pages(self, project: int, *, page_size: int = PAGE_SIZE) -> Iterator[list[TaskInfo]]:
-        """All tasks by id, with their scores, one request a page. Label Studio takes a second for a thousand."""
-        fields = {"fields": "all", "include": "id,data,is_labeled,predictions_score"}
-        for page in self._pages(project, fields, page_size=page_size):
-            yield [_task(task) for task in page]
-
-    def next_tasks(self, project: int, count: int) -> list[TaskInfo]:
-        """The first tasks that nobody has annotated, as uncertainty sampling serves them; takes a tenth of a second."""
-        query = {
-            "filters": {"conjunction": "and", "items": [_number("total_annotations", "equal", 0)]},
-            "ordering": ["tasks:predictions_score"],
-        }
-        params = {
-            "project": project,
-            "page_size": count,
-            "resolve_uri": "false",
-            "query": json.dumps(query),
-            "include": "id,data,is_labeled",
-        }
-        answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
-        return [_task(task) for task in answer["tasks"] if not task.get("is_labeled")]
-
-    def task(self, task: int) -> dict[str, Any]:
-        """The task as Label Studio holds it, with annotations and predictions."""
-        found: dict[str, Any] = self._http.request(
-            "GET", f"/api/tasks/{task}/", params={"resolve_uri": "false"}
-        )
-        return found
-
-    def annotated_tasks(self, project: int, *, since: datetime | None = None) -> list[dict[str, Any]]:
-        """Tasks that have annotations, these in full and without predictions, as in Label Studio's JSON export.
-
-        since: only those changed after that moment (aware; by Label Studio's clock, as in their ``updated_at``).
-        Label Studio's own export would leave two files in its data folder at every call. It takes three seconds for a
-        thousand tasks.
-        """
-        return list(self.iter_annotated(project, since=since))
-
-    def iter_annotated(self, project: int, *, since: datetime | None = None) -> Iterator[dict[str, Any]]:
-        """The same, a request at a time, for who need not have all of them at once."""
-        fields = {"fields": "all", "omit": HEAVY_FIELDS}
-        filters = [ANNOTATED, *([_changed_after(since)] if since else [])]
-        for page in self._pages(project, fields, *filters, page_size=ANNOTATED_PAGE_SIZE):
-            yield from page
-
-    def annotation(self, annotation: int) -> dict[str, Any]:
-        """An annotation as Label Studio holds it now."""
-        found: dict[str, Any] = self._http.request("GET", f"/api/annotations/{annotation}/")
-        return found
-
-    def replace_result(self, annotation: int, result: Sequence[Any]) -> dict[str, Any]:
-        """Give an annotation another result; its author stays. The annotation as it then is."""
-        changed: dict[str, Any] = self._http.request(
-            "PATCH", f"/api/annotations/{annotation}/", body={"result": list(result)}, timeout=BULK_SECONDS
-        )
-        return changed
-
-    def count_annotated(self, project: int) -> int:
-        """Number of tasks that have annotations."""
-        query = {"filters": {"conjunction": "and", "items": [ANNOTATED]}}
-        params = {"project": project, "page_size": 1, "query": json.dumps(query), "include": "id"}
-        answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
-        return int(answer["total"])
-
-    def _pages(
-        self, project: int, fields: Mapping[str, str], *filters: Mapping[str, Any], page_size: int
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Pages of tasks in the order of their ids, each starting after the last: deletions meanwhile skip none."""
-        last = 0
-        while True:
-            items = [_number("id", "greater", last), *filters]
-            query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-            params = {
-                "project": project,
-                "page_size": page_size,
-                "resolve_uri": "false",
-                "query": json.dumps(query),
-                **fields,
-            }
-            answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
-            page = answer["tasks"]
-            yield page
-            # An installation may cap the size of a page, so a short page is not the last one.
-            if not page or len(page) >= answer["total"]:
-                return
-            last = int(page[-1]["id"])
-
-    def prediction_scores(self, project: int, model_version: str) -> dict[int, float]:
-        """Score of each task's prediction of that version; tasks without one are left out."""
-        if self.project(project).model_version == model_version:
-            fields = {"fields": "all", "include": "id,predictions_score"}
-            pages = self._pages(project, fields, page_size=PAGE_SIZE)
-            scores = {int(task["id"]): task.get("predictions_score") for page in pages for task in page}
-        else:
-            # Of other versions Label Studio tells scores only together with the results.
-            params = {"project": project}
-            stored = self._http.request("GET", "/api/predictions/", params=params, timeout=BULK_SECONDS)
-            scores = {int(p["task"]): p["score"] for p in stored if p["model_version"] == model_version}
-        return {task: float(score) for task, score in scores.items() if score is not None}
+    def predicted(self, project: int, model_version: str, tasks: Sequence[int]) -> set[int]:
+        """Which of these tasks have a prediction of that version."""
+        listed = self._chosen(project, tasks, {"fields": "all", "include": "id,predictions"})
+        return {int(task["id"]) for task in listed if _predictions(task, model_version)}
 
     def import_predictions(self, project: int, predictions: Sequence[Mapping[str, Any]]) -> int:
         """Store predictions in one request; how many. StudioRefused when Label Studio dropped some of them.
@@ -164,31 +50,47 @@ class Studio(StudioViews):
         found = self._http.request("GET", f"/api/projects/{project}/model-versions/")
         return {str(version): int(count) for version, count in found.items()}
 
+    def delete_some_predictions(self, project: int, version: str, most: int) -> int:
+        """Delete predictions of a version, of at most so many tasks; how many were deleted, 0 when none is left.
+
+        Label Studio 1.23 can delete all predictions of a version in one request and one transaction, all predictions
+        of chosen tasks, whatever their version, or one prediction. This lists tasks, and deletes one by one.
+        """
+        query = {"filters": {"conjunction": "and", "items": [_predicted_by(version)]}}
+        params = {
+            "project": project,
+            "page_size": most,
+            "resolve_uri": "false",
+            "query": json.dumps(query),
+            "fields": "all",
+            "include": "id,predictions",
+        }
+        answer = self._http.request("GET", "/api/tasks", params=params, timeout=BULK_SECONDS)
+        found = {number for task in answer["tasks"] for number in _predictions(task, version)}
+        for number in sorted(found):
+            try:
+                self._http.request("DELETE", f"/api/predictions/{number}/", timeout=BULK_SECONDS)
+            except StudioRefused as refusal:
+                if refusal.studio_status != 404:  # somebody else has deleted it
+                    raise
+        return len(found)
+
     def delete_model_version(self, project: int, version: str) -> int:
-        """Delete all predictions of a version; how many there were."""
+        """Delete all predictions of a version in one request; how many there were."""
         path = f"/api/projects/{project}/model-versions/"
         answer = self._http.request("DELETE", path, body={"model_version": version}, timeout=BULK_SECONDS)
         return int(answer["deleted_predictions"])
 
 
-def _task(task: Mapping[str, Any]) -> TaskInfo:
-    score = task.get("predictions_score")
-    return TaskInfo(
-        id=int(task["id"]),
-        data=task["data"],
-        is_labeled=bool(task.get("is_labeled")),
-        score=None if score is None else float(score),
-    )
+def _predictions(task: Mapping[str, Any], version: str) -> list[int]:
+    return [int(one["id"]) for one in task["predictions"] if one["model_version"] == version]
 
 
-def _number(column: str, operator: str, value: int) -> dict[str, Any]:
-    """A filter of the Data Manager: tasks whose column is "greater" than the value, or "equal" to it."""
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}
-
-
-def _changed_after(moment: datetime) -> dict[str, Any]:
-    value = moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": value}
-
-
-ANNOTATED = _number("total_annotations", "greater", 0)
+def _predicted_by(version: str) -> dict[str, Any]:
+    """A filter: tasks with a prediction of a version whose name holds this text."""
+    return {
+        "filter": "filter:tasks:predictions_model_versions",
+        "operator": "contains",
+        "type": "List",
+        "value": [version],
+    }

@@ -22,8 +22,9 @@ class ProjectInfo:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """One task without its annotations. ``data`` holds addresses as they were imported, unresolved.
+    """One task without its annotations.
 
+    ``data`` holds addresses as they were imported, unresolved; it is empty where not asked for.
     ``score``: that of its prediction of the version that the project serves; None without one, or where not asked for.
     """
 

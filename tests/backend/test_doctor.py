@@ -233,6 +233,16 @@ def test_weights_that_are_not_at_hand(fake: FakeLabelStudio, backend: str, weigh
     assert "models-ok" not in {finding.code for finding in findings}
 
 
+def test_the_shared_storage_is_written_to(fake: FakeLabelStudio, backend: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place, code in ((tmp_path / "folder", "shared-ok"), (tmp_path / "file", "shared-unusable")):
+        findings = diagnose(settings(fake.url, fake.pat, shared=str(place)), None, backend)
+        (found,) = [finding for finding in findings if finding.code.startswith("shared-")]
+        assert found.code == code
+        assert str(place) in found.message
+    assert list((tmp_path / "folder").iterdir()) == [], "nothing is left behind"
+
+
 def test_not_connected(fake: FakeLabelStudio, backend: str) -> None:
     project = healthy(fake, backend)
     fake.backends.clear()

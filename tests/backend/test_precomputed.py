@@ -18,6 +18,7 @@ from backend.embeddings import Decoder
 from backend.errors import ConfigProblem
 from backend.images import UprightImage
 from backend.precomputed import EmbeddingFiles
+from backend.shared import SharedStorage
 from model_zoo.errors import BadInput
 from model_zoo.segmenters.base import Embedding, Mask, Segmenter
 
@@ -134,3 +135,51 @@ def test_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
     put(files(tmp_path), Slow(), 1)
     assert not old.exists()
     assert new.exists()
+
+
+def both(folder: Path, storage: SharedStorage, count: float = 100) -> EmbeddingFiles:
+    """One machine's, with room for so many files here."""
+    return EmbeddingFiles(folder, int(count * (FILE_BYTES + 300)), storage)
+
+
+def test_what_one_machine_encodes_another_finds(tmp_path: Path) -> None:
+    storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
+    put(both(tmp_path / "a", storage), slow, 7)
+    other = both(tmp_path / "b", storage)
+    assert other.has(slow, image(7))
+    assert other.read(slow, image(8)) is None
+    found = other.read(slow, image(7))
+    assert found is not None
+    assert bool((found.data == 7).all())
+    storage.remove("embeddings")
+    assert other.read(slow, image(7)) is not None, "from its own folder"
+    assert not other.has(slow, image(8))
+
+
+def test_without_room_here_what_is_shared_is_used_all_the_same(tmp_path: Path) -> None:
+    storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
+    put(both(tmp_path / "a", storage), slow, 7)
+    assert both(tmp_path / "b", storage, count=0.5).read(slow, image(7)) is not None
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_a_shared_storage_that_is_away_holds_up_one_click_and_not_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
+    asked: list[str] = []
+
+    def away(path: str) -> bytes:
+        asked.append(path)
+        raise OSError("no route to the storage")
+
+    monkeypatch.setattr(storage._fs, "cat_file", away)
+    kept = both(tmp_path / "b", storage)
+    assert kept.read(slow, image(7)) is None
+    assert kept.read(slow, image(8)) is None
+    assert len(asked) == 1
+    monkeypatch.setattr("backend.precomputed.AWAY_SECONDS", 0.0)
+    again = both(tmp_path / "c", storage)
+    again.read(slow, image(7))
+    again.read(slow, image(8))
+    assert len(asked) == 3

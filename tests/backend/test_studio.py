@@ -10,6 +10,7 @@ import pytest
 
 from backend.errors import StudioRefused, StudioUnavailable
 from backend.studio import Studio, origin_of
+from backend.studio import tasks as studio_tasks
 from tests.fakes.http_server import Answer, serve
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
 
@@ -219,7 +220,11 @@ def test_tasks_have_the_score_of_the_version_that_is_served(fake: FakeLabelStudi
     studio.import_predictions(project, [query(first, score=0.9), query(second, score=0.2, version="v2")])
     studio.update_project(project, model_version="v2")
     assert [task.score for task in studio.tasks(project)] == [None, 0.2]
-    assert [len(page) for page in studio.task_pages(project, page_size=1)] == [1, 1]
+    pages = list(studio.task_pages(project, page_size=1))
+    assert [len(page) for page in pages] == [1, 1]
+    assert [task.data for page in pages for task in page] == [{}, {}], "nobody needs them here"
+    late = [task.id for page in studio.task_pages(project, after=pages[0][0].id) for task in page]
+    assert late == [pages[1][0].id]
 
 
 def test_import_counts_what_was_dropped(fake: FakeLabelStudio, studio: Studio) -> None:
@@ -242,12 +247,38 @@ def test_scores_and_versions(fake: FakeLabelStudio, studio: Studio) -> None:
         project, [query(first, score=0.0, version="v2"), query(third, score=0.4, version="v2")]
     )
     studio.update_project(project, model_version="v2")
-    assert studio.prediction_scores(project, "v2") == {first: 0.0, third: 0.4}
-    assert studio.prediction_scores(project, "v1") == {first: 0.9, second: 0.1}
+    assert studio.predicted(project, "v2", [first, second, third, 999]) == {first, third}
+    assert studio.predicted(project, "v1", [second, third]) == {second}
     assert studio.model_versions(project) == {"v1": 2, "v2": 2}
     assert studio.delete_model_version(project, "v1") == 2
     assert studio.model_versions(project) == {"v2": 2}
     assert studio.delete_model_version(project, "v1") == 0
+
+
+def test_predictions_of_a_version_go_in_steps(fake: FakeLabelStudio, studio: Studio) -> None:
+    project = fake.add_project(CONFIG)
+    tasks = [fake.add_task(project, {"image": "x"}) for _ in range(5)]
+    for version in ("v1-a", "v10-a", "v1-a"):
+        studio.import_predictions(project, [query(task, version=version) for task in tasks])
+    assert studio.delete_some_predictions(project, "v10-a", 2) == 2
+    assert studio.model_versions(project) == {"v1-a": 10, "v10-a": 3}
+    assert studio.delete_some_predictions(project, "v1-a", 3) == 6, "two a task"
+    assert studio.delete_some_predictions(project, "v10-a", 9) == 3
+    assert studio.delete_some_predictions(project, "v10-a", 9) == 0
+
+
+def test_chosen_tasks_come_in_the_order_asked_for(
+    fake: FakeLabelStudio, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_tasks, "CHOSEN_PAGE_SIZE", 2)
+    project = fake.add_project(CONFIG)
+    tasks = [fake.add_task(project, {"image": f"{n}"}) for n in range(6)]
+    wanted = [tasks[4], tasks[0], 999_999, tasks[5], tasks[2], tasks[1]]
+    found = studio.chosen_tasks(project, wanted)
+    assert [(task.id, task.data) for task in found] == [
+        (tasks[n], {"image": f"{n}"}) for n in (4, 0, 5, 2, 1)
+    ]
+    assert studio.chosen_tasks(project, []) == []
 
 
 def test_backends_and_webhooks(fake: FakeLabelStudio, studio: Studio) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from backend.commands import versions
 from backend.errors import ConfigProblem
+from backend.learning.shared_versions import SharedVersions
 from backend.settings import Settings
+from backend.shared import SharedStorage
 from backend.store import Store
 from tests.backend.conftest import answers
 from tests.backend.learning.loop import Loop
@@ -115,3 +120,22 @@ def test_the_doctor_rebuilds_a_lost_database(run: Run, project: int, settings: S
     with closing(Store(settings.store_url)) as store:
         assert store.live_version(project) == live
         assert store.labels(project) == labels
+
+
+def test_versions_that_lie_on_the_shared_storage_alone(
+    project: int, settings: Settings, tmp_path: Path
+) -> None:
+    shutil.copytree(settings.versions_folder, tmp_path / "shared" / "versions")
+    shutil.rmtree(settings.versions_folder / str(project) / "1")
+    storage = SharedStorage(str(tmp_path / "shared"))
+    here = versions._Opened(
+        settings, Store(settings.store_url), project, SharedVersions(storage, settings.versions_folder)
+    )
+    with closing(here.store):
+        rows = here.as_json(here.store.versions(project))
+        assert [(row["problem"], row["bytes"] > 1000) for row in rows] == [("", True), ("", True)]
+        without = replace(here, shared=None)
+        assert [row["problem"] for row in without.as_json(here.store.versions(project))] == [
+            "",
+            "its folder is missing",
+        ]

@@ -19,7 +19,7 @@ from typing import Any
 
 from label_studio_sdk.label_interface import LabelInterface
 
-from tests.fakes.filters import by_score, mean_score, passes
+from tests.fakes.filters import by_score, chosen, mean_score, passes
 from tests.fakes.http_server import Answer, Call, Refusal, serve
 
 LEGACY_TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -172,6 +172,9 @@ class FakeLabelStudio:
                 return annotation
             case ("GET", "api", "predictions"):
                 return [p for p in self.predictions.values() if p["project"] == int(call.query["project"])]
+            case ("DELETE", "api", "predictions", number):
+                del self.predictions[self._id(self.predictions, number, "Prediction")]
+                return Answer(status=204)
             case (_, "api", "ml", *rest):
                 return self._ml(call, rest)
             case (_, "api", "webhooks", *rest):
@@ -279,6 +282,7 @@ class FakeLabelStudio:
         if "view" in query:
             asked = self.views[self._id(self.views, query["view"], "View")]["data"]
         rows = [row for row in rows if passes(row, asked.get("filters") or {})]
+        rows = [row for row in rows if chosen(row, asked.get("selectedItems") or {})]
         rows.sort(key=lambda row: row["id"])
         if asked.get("ordering") == ["tasks:predictions_score"]:
             rows.sort(key=lambda row: by_score(row, self.projects[row["project"]]["model_version"]))

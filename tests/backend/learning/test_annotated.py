@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backend.learning import annotated
-from backend.learning.annotated import AnnotatedTasks
+from backend.learning.annotated import Annotated, AnnotatedTasks
 from backend.studio import Studio
-from tests.backend.conftest import answers
+from label_config import ImageSchema, mask_regions, read_schema, render
+from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answers
 from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = pytest.mark.unit
@@ -40,23 +42,79 @@ def project(fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]) -> int:
 def sent(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of tasks in each answer of Label Studio."""
     counts: list[int] = []
-    real = studio.annotated_tasks
+    real = studio.iter_annotated
 
-    def counted(number: int, *, since: datetime | None = None) -> list[dict[str, Any]]:
-        tasks = real(number, since=since)
+    def counted(number: int, *, since: datetime | None = None) -> Iterator[dict[str, Any]]:
+        tasks = list(real(number, since=since))
         counts.append(len(tasks))
-        return tasks
+        return iter(tasks)
 
-    monkeypatch.setattr(studio, "annotated_tasks", counted)
+    monkeypatch.setattr(studio, "iter_annotated", counted)
     return counts
 
 
-def test_all_is_read_once_and_then_what_is_new(studio: Studio, project: int, sent: list[int]) -> None:
+@pytest.fixture
+def target(fake: FakeLabelStudio, project: int) -> ImageSchema:
+    found = read_schema(fake.projects[project]["label_config"]).pixel_image
+    assert found is not None
+    return found
+
+
+def said(found: Annotated) -> dict[str, Any]:
+    """All of it, comparable."""
+    labels = [image.labels for image in found.images]
+    return {
+        "complete": dict(found.complete),
+        "seconds": dict(found.seconds),
+        "pixels": [(x.task_id, x.item_index, x.height, x.width, x.pixels, x.conflicts) for x in labels],
+        "dense": [None if x.dense is None else x.dense.tolist() for x in labels],
+        "urls": [image.url for image in found.images],
+    }
+
+
+def test_all_is_read_once_and_then_what_is_new(
+    studio: Studio, project: int, target: ImageSchema, sent: list[int]
+) -> None:
     reader = AnnotatedTasks(studio)
-    first = reader.read(project)
-    assert [task["id"] for task in first] == sorted(task["id"] for task in first)
-    assert reader.read(project) == first
+    first = reader.read(project, target)
+    assert list(first.complete) == sorted(first.complete)
+    assert len(first.complete) == len(first.images) == len(first.seconds) == 6
+    assert said(reader.read(project, target)) == said(first)
     assert sent == [6, 1], "the one of just now again"
+    assert reader.read(project, target).images[0] is first.images[0], "labels are held once"
+
+
+def test_another_config_has_other_labels(
+    studio: Studio, project: int, target: ImageSchema, sent: list[int]
+) -> None:
+    reader = AnnotatedTasks(studio)
+    reader.read(project, target)
+    fewer = read_schema(render("pixel", CLASSES[:1])).pixel_image
+    assert fewer is not None
+    found = reader.read(project, fewer)
+    assert sent == [6, 6]
+    assert {pixel.label for image in found.images for pixel in image.labels.pixels} <= set(CLASSES[:1])
+
+
+def test_drawn_masks_come_back_as_they_were(
+    fake: FakeLabelStudio,
+    studio: Studio,
+    project: int,
+    target: ImageSchema,
+    pixel_project: tuple[int, list[int]],
+) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[3:20, 5:40] = True
+    drawn = [
+        {**region, "origin": "manual"} for region in mask_regions(mask, target, CLASSES[0], region_id="m")
+    ]
+    fake.annotate(pixel_project[1][0], drawn, user=2)
+    reader = AnnotatedTasks(studio)
+    first = reader.read(project, target)
+    dense = first.images[0].labels.dense
+    assert dense is not None
+    assert (dense == 0).sum() == mask.sum()
+    assert said(reader.read(project, target)) == said(first)
 
 
 def annotate_again(fake: FakeLabelStudio, tasks: list[int]) -> None:
@@ -95,37 +153,48 @@ def test_every_change_is_seen(
     fake: FakeLabelStudio,
     studio: Studio,
     project: int,
+    target: ImageSchema,
     pixel_project: tuple[int, list[int]],
 ) -> None:
     reader = AnnotatedTasks(studio)
-    before = reader.read(project)
+    before = said(reader.read(project, target))
     event(fake, pixel_project[1])
-    after = reader.read(project)
-    assert after == studio.annotated_tasks(project)
+    after = said(reader.read(project, target))
+    assert after == said(AnnotatedTasks(studio).read(project, target))
     assert after != before
 
 
 def test_what_is_too_much_to_keep_is_read_each_time(
-    studio: Studio, project: int, sent: list[int], monkeypatch: pytest.MonkeyPatch
+    studio: Studio, project: int, target: ImageSchema, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(annotated, "KEPT_BYTES", 100)
     reader = AnnotatedTasks(studio)
-    assert reader.read(project) == reader.read(project)
+    assert said(reader.read(project, target)) == said(reader.read(project, target))
     assert sent == [6, 6]
 
 
 def test_all_is_read_again_after_a_while(
-    fake: FakeLabelStudio, studio: Studio, project: int, monkeypatch: pytest.MonkeyPatch
+    fake: FakeLabelStudio,
+    studio: Studio,
+    project: int,
+    target: ImageSchema,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader = AnnotatedTasks(studio)
-    reader.read(project)
+    reader.read(project, target)
     (first, *_) = fake.annotations.values()
     first["result"] = answers(9)  # and its time is as before
-    assert reader.read(project) != studio.annotated_tasks(project)
+    now = said(AnnotatedTasks(studio).read(project, target))
+    assert said(reader.read(project, target)) != now
     monkeypatch.setattr(annotated.time, "monotonic", lambda: 1e12)
-    assert reader.read(project) == studio.annotated_tasks(project)
+    assert said(reader.read(project, target)) == now
 
 
-def test_a_project_without_annotations_has_none(studio: Studio, pixel_project: tuple[int, list[int]]) -> None:
+def test_a_project_without_annotations_has_none(
+    fake: FakeLabelStudio, studio: Studio, project: int, target: ImageSchema
+) -> None:
+    fake.annotations.clear()
     reader = AnnotatedTasks(studio)
-    assert reader.read(pixel_project[0]) == reader.read(pixel_project[0]) == []
+    for _ in range(2):
+        found = reader.read(project, target)
+        assert (dict(found.complete), dict(found.seconds), found.images) == ({}, {}, [])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.learning.confirming import seconds_per_pixel, shows_classes
+from backend.learning.confirming import people_seconds, seconds_per_pixel, shows_classes
 from backend.learning.labelled import TaskImage
 from backend.settings import Settings
 from backend.store import Version
@@ -106,6 +106,8 @@ def test_seconds_of_people_by_labelled_pixel() -> None:
         task(5, (70.0, False)),
     ]
     images = [image(1, 5), image(2, 3), image(3, 4, drawn=True), image(4, 9), image(5, 0)]
-    assert seconds_per_pixel(tasks, images) == pytest.approx(24 / 8)
-    assert seconds_per_pixel([], images) is None
-    assert seconds_per_pixel(tasks[3:], images) is None
+    known = {one["id"]: seconds for one in tasks if (seconds := people_seconds(one)) is not None}
+    assert known == {1: 10.0, 2: 14.0, 3: 500.0, 5: 70.0}
+    assert seconds_per_pixel(known, images) == pytest.approx(24 / 8)
+    assert seconds_per_pixel({}, images) is None
+    assert seconds_per_pixel({5: 70.0}, images) is None

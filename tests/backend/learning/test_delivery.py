@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -167,6 +168,52 @@ def test_tasks_that_are_open_keep_the_predictions_they_were_opened_with(
     predicted(fake, project, tasks[0], fourth)
     delivery.remove_superseded(second)
     assert set(fake._versions(project)) == {second, fourth}, "whichever is live stays"
+
+
+def test_many_superseded_predictions_go_in_steps_that_give_way(
+    delivery: Delivery,
+    store: Store,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.learning.delivery.WHOLE_PREDICTIONS", 2)
+    monkeypatch.setattr("backend.learning.delivery.STEP_TASKS", 2)
+    project, tasks = pixel_project
+    old = published(store, project, 1, OPEN_SECONDS + 2)
+    live = published(store, project, 2, OPEN_SECONDS + 1)
+    for task in tasks:
+        predicted(fake, project, task, old, live)
+    assert not delivery.remove_superseded(live, lambda: True)
+    assert fake._versions(project) == {old: 4, live: 6}
+    assert not delivery.remove_superseded(live, lambda: True)
+    assert delivery.remove_superseded(live, lambda: True)
+    assert fake._versions(project) == {live: 6}
+
+
+def test_label_studio_rests_as_long_as_it_worked(
+    delivery: Delivery,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, tasks = pixel_project
+    times: list[tuple[float, float]] = []
+    real = fake._import_predictions
+
+    def slow(*arguments: Any) -> Any:
+        began = time.monotonic()
+        time.sleep(0.1)
+        answer = real(*arguments)
+        times.append((began, time.monotonic()))
+        return answer
+
+    monkeypatch.setattr(fake, "_import_predictions", slow)
+    for task in tasks[:3]:
+        delivery.send(VERSION, [prediction(task)])
+    rests = [later - earlier for (_, earlier), (later, _) in pairwise(times)]
+    assert len(rests) == 2
+    assert min(rests) >= 0.1
 
 
 def test_a_proxy_that_takes_only_small_requests_gets_small_ones(

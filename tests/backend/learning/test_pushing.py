@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ class Shelf:
         self.versions = {"v0": dict(old), "v1": {}}
         self.served = "v0"
         self.listed = 0
+        self.pages = 0
+        self.most_chosen = 0
         self.annotated: dict[int, bool] = {}
 
     @property
@@ -37,10 +40,16 @@ class Shelf:
             for place in range(self.count)
         ]
 
-    def task_pages(self, _project: int) -> Iterator[list[TaskInfo]]:
+    def task_pages(self, _project: int, after: int) -> Iterator[list[TaskInfo]]:
         self.listed += 1
-        for start in range(0, self.count, PAGE):
-            yield self.tasks[start : start + PAGE]
+        listed = [task for task in self.tasks if task.id > after or not after]
+        for start in range(0, len(listed), PAGE):
+            self.pages += 1
+            yield [replace(task, data={}) for task in listed[start : start + PAGE]]
+
+    def chosen_tasks(self, _project: int, tasks: Sequence[int]) -> list[TaskInfo]:
+        self.most_chosen = max(self.most_chosen, len(tasks))
+        return [self.tasks[task] for task in tasks if task < self.count]
 
     def model_versions(self, _project: int) -> dict[str, int]:
         return {name: len(scores) for name, scores in self.versions.items() if scores}
@@ -58,8 +67,9 @@ class Shelf:
     def switch_to(self, version: str) -> None:
         self.served = version
 
-    def remove_superseded(self, version: str) -> None:
+    def remove_superseded(self, version: str, _is_over: Callable[[], bool]) -> bool:
         self.versions = {version: self.versions[version]}
+        return True
 
 
 class Scripted(Pusher):
@@ -274,3 +284,71 @@ def test_the_recipe_is_the_settings(make_settings: Callable[..., Settings]) -> N
         7,
         "cpu",
     )
+
+
+def test_of_a_list_that_has_become_longer_only_what_is_new_is_read(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(), monkeypatch, [0.5] * 4 * PAGE)
+    shelf = pusher.shelf
+    shelf.count = 3 * PAGE
+    pusher.round()
+    assert shelf.pages == 3
+    shelf.count = 3 * PAGE + 5
+    pusher.round()
+    assert shelf.pages == 4
+    assert sorted(pusher.tried) == list(range(shelf.count)), "each once"
+
+
+def test_a_long_list_keeps_no_annotator_waiting_after_a_restart(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "SHORT_LIST", 10)
+    old = {task: 0.9 - 0.01 * task for task in range(20)}
+    pusher = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * 20, old)
+    pusher.round(superseded=True)
+    assert pusher.tried == [19, 18], "those that Label Studio serves next, and before any list is read"
+    pusher.round()
+    assert sorted(pusher.tried) == list(range(20)), "each once"
+
+
+def test_a_restart_amid_a_long_list_goes_on_with_it_although_others_come_first(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 4 * PAGE
+    before = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * count)
+    before.round(superseded=True)
+    after = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * count)
+    after.shelf = after._studio = before.shelf  # type: ignore[assignment]
+    after.shelf.pages = 0
+    for _ in range(4):
+        after.round(superseded=True)
+    assert after.shelf.pages == 4, "one a round, and none twice"
+    assert after.round().complete
+    assert sorted([*before.tried, *after.tried]) == list(range(count)), "each once"
+
+
+def test_the_data_of_few_tasks_is_held_at_once(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(first_push=2, push_chunk=8), monkeypatch, [0.5] * 5 * PAGE)
+    assert pusher.round().complete
+    assert sorted(pusher.tried) == list(range(5 * PAGE))
+    assert pusher.shelf.most_chosen == 8
+
+
+def test_tasks_that_are_deleted_after_they_were_listed_do_not_keep_a_queue_incomplete(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher = Scripted(make_settings(), monkeypatch, [0.5] * 20)
+    pusher.round()
+    pusher.shelf.versions["v2"] = {}
+    pusher.tried.clear()
+    real = pusher.shelf.chosen_tasks
+
+    def without_the_last(project: int, tasks: Sequence[int]) -> list[TaskInfo]:
+        return [task for task in real(project, tasks) if task.id != 19]
+
+    monkeypatch.setattr(pusher.shelf, "chosen_tasks", without_the_last)
+    assert pusher.round(version="v2", superseded=False).complete
+    assert sorted(pusher.tried) == list(range(19))

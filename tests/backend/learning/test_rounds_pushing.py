@@ -54,7 +54,7 @@ def test_what_label_studio_serves_next_is_pushed_before_the_queue_is_read(
         prediction["score"] = 0.9 - 0.1 * tasks.index(prediction["task"])
     fake.annotate(tasks[5], answers(1))
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StudioUnavailable("the queue is too long today")
 
     with monkeypatch.context() as patched:
