@@ -18,7 +18,7 @@ RUN python3 -m venv /opt/uv \
     && /opt/uv/bin/uv venv --python python3 /opt/clickpick
 COPY pyproject.toml constraints.txt ./
 RUN /opt/uv/bin/uv pip install --python /opt/clickpick ${TORCH_BACKEND:+--torch-backend "${TORCH_BACKEND}"} \
-        --requirements pyproject.toml --extra offline --extra postgres --constraints constraints.txt
+        --requirements pyproject.toml --extra offline --extra postgres --extra ray --extra s3 --constraints constraints.txt
 COPY README.md LICENSE ./
 COPY model_zoo model_zoo
 COPY label_config label_config

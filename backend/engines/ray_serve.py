@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,15 @@ def deploy(settings: Settings) -> Any:
                     "cluster looks for what is missing there"
                 ) from error
     return serve.get_app_handle(APPLICATION)
+
+
+def build(_: Mapping[str, str]) -> Any:
+    """The application by the settings of this environment, for those who deploy it themselves (`serve`, KubeRay).
+
+    A web process with the same settings finds it, and uses it as it is.
+    """
+    settings = Settings()
+    return _application(settings, replica_settings(settings))
 
 
 def count_running() -> int:
