@@ -87,11 +87,15 @@ def answered_pixels(images: Iterable[TaskImage]) -> Answered:
 
 
 class _Turn:
-    """What a round has done of the queue; a task that could not be had is tried, but not pushed."""
+    """What a round has done of the queue; a task that could not be had is tried, but not pushed.
+
+    ``read``: tasks behind the window that were asked of Label Studio.
+    """
 
     def __init__(self, superseded: Callable[[], bool]) -> None:
         self.superseded = superseded
         self._over = False
+        self.read = 0
         self.tried = 0
         self.pushed = 0
 
@@ -154,7 +158,7 @@ class Pusher:
         if not self._read(queue, waiting, served=present, is_over=turn.superseded):
             return turn.given_way()
         tasks = waiting.left(queue.labelled)
-        pages, ahead = tee(self._pages(queue, waiting, tasks))
+        pages, ahead = tee(self._pages(queue, waiting, tasks, turn))
         done = 0
         with self._scored(self._scoring, queue, waiting, ahead, turn) as scored:
             for page in pages:
@@ -164,7 +168,9 @@ class Pusher:
                 if turn.tried < wanted:
                     return turn.given_way()
                 done += len(page)
-                report("push", min(1.0, done / len(tasks)))
+                report("push", done / len(tasks))
+        if turn.read < len(tasks):
+            return turn.given_way()
         waiting.finish()
         if present and not delivery.remove_superseded(queue.version, turn.superseded):
             return Pushed(
@@ -175,13 +181,16 @@ class Pusher:
         )
 
     def _pages(
-        self, queue: Queue, waiting: WaitingTasks, tasks: NDArray[np.int64]
+        self, queue: Queue, waiting: WaitingTasks, tasks: NDArray[np.int64], turn: _Turn
     ) -> Iterator[list[TaskInfo]]:
-        """The tasks of these numbers, read when they are wanted; those deleted meanwhile are left out."""
+        """The tasks of these numbers, read when they are wanted, until the turn is over; without deleted ones."""
         for numbers in self._chunks(tasks):
+            if turn.is_over():
+                return
             page = self._studio.chosen_tasks(queue.project, numbers)
             for deleted in set(numbers) - {task.id for task in page}:
                 waiting.give_up(deleted)
+            turn.read += len(numbers)
             yield page
 
     def _start(self, queue: Queue, waiting: WaitingTasks, delivery: Delivery, turn: _Turn) -> bool:
