@@ -78,12 +78,12 @@ def test_a_submit_interrupts_a_chunk_and_what_was_scored_is_delivered(
     loop = Loop(make_settings(first_push=1, push_chunk=32))
     calls = 0
 
-    def at_the_sixth_call() -> bool:
+    def at_the_seventh_call() -> bool:
         nonlocal calls
         calls += 1
-        return calls >= 6
+        return calls >= 7
 
-    outcome = loop.run(project, superseded=at_the_sixth_call)
+    outcome = loop.run(project, superseded=at_the_seventh_call)
     assert not outcome.complete
     assert len(fake.predictions) == 1 + 1 + 2 + 1, "three whole chunks, and the first task of the fourth"
     loop.run(project)
