@@ -145,7 +145,7 @@ def test_clicks_that_wait_are_taken_up_together_or_each_for_itself(
 
         async def ask() -> tuple[int, list[Any]]:
             calls = (
-                Call("segment", (scene.schema, scene.task(number), scene.request((20, 60))), 60.0, {})
+                Call("segment", (scene.schema, scene.task(number), scene.request((10, 30))), 60.0, {})
                 for number in range(4)
             )
             asked = [asyncio.ensure_future(replica(call)) for call in calls]
