@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,11 +73,11 @@ def test_each_image_is_kept_by_one_of_the_replicas(ray_engine: RayEngine, studio
 
 
 def test_the_application_answers_and_counts_what_replicas_did(
-    ray_engine: RayEngine, ray_settings: Settings, studio: Studio, tmp_path: Path
+    ray_engine: RayEngine, ray_settings: Settings, studio: Studio
 ) -> None:
     scene = Scene(studio)
     config = studio.projects[scene.project]["label_config"]
-    app = create_app(ray_settings.model_copy(update={"data": tmp_path}))
+    app = create_app(ray_settings)
     client = app.test_client()
     try:
         assert client.get("/health").status_code == 200
@@ -148,6 +147,7 @@ def test_a_second_web_process_finds_the_replicas_as_they_are(
     before = replicas(ray_engine)
     other = Connection(ray_settings.model_copy(update={"port": 9999, "database_url": "sqlite:///other.db"}))
     other.start()
+    other.handle(PATIENCE)
     assert other.problems() == []
     assert {figures.replica: figures.pid for figures in other.figures()} == before
     other.stop()
@@ -159,6 +159,7 @@ def test_web_processes_that_start_together_deploy_once(ray_engine: RayEngine, ra
     connections = [Connection(changed) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(Connection.start, connections))
+        list(pool.map(lambda one: one.handle(PATIENCE), connections))
     wait_for(lambda: len(replicas(ray_engine)) == 2, "the new replicas")
     after = set(replicas(ray_engine))
     assert not before & after, "other settings, other replicas"
