@@ -8,6 +8,7 @@ second or so where an image is kept, and balances by the number of images.
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ DEPLOYMENT = "segmenter"
 ROUTER: Any = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 BUSY = 4.0
 """Calls under way in a replica, on average, from which another one is started."""
+KNOCK_SECONDS = 5.0
 DEPLOYING = "clickpick-deploying"
 DEPLOY_SECONDS = 300.0
 """So long replicas that somebody else has deployed are waited for."""
@@ -36,22 +38,21 @@ ENDED = ("DEPLOY_FAILED", "DELETING", "NOT_STARTED")
 
 def connect(address: str) -> bool:
     """Join the cluster; False where this process has joined one before. ModelUnavailable where there is none."""
-    for name in (
-        "ray",
-        "ray.serve",
-    ):  # their lines become lines of this process's log, censored and in its format
+    for name in ("ray", "ray.serve"):  # as lines of this process's own log: in its format, and censored
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
     if ray.is_initialized():
         return False
     try:
+        if address != "auto":  # Ray itself would look for two minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
         ray.init(address=address, namespace=APPLICATION, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        LOG.debug("ray.init(%r)", address, exc_info=error)
+    except (OSError, RuntimeError, ValueError) as error:
         raise ModelUnavailable(
-            f"no Ray cluster was found at {address!r}; this machine has to be a node of one: start it with `ray start "
-            "--head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
+            f"no Ray cluster was found at {address!r} ({error}); this machine has to be a node of one: start it with "
+            "`ray start --head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
         ) from error
     return True
 
