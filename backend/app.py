@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from backend.access import Access, guard
 from backend.errors import BadRequest, ClickPickError, NotAllowed
 from backend.logs import configure_logging
-from backend.memory import keep_freed_memory
+from backend.memory import bound_freed_memory, keep_freed_memory
 from backend.request_body import BodyLimits
 from backend.request_checks import check_request
 from backend.request_log import follow_requests
@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings()
     configure_logging(settings.log_level, settings.log_format)
     keep_freed_memory()
+    bound_freed_memory()
     # label-studio-ml 2.x opens a small database where it is imported; it belongs into our data folder.
     settings.data.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MODEL_DIR", str(settings.data))

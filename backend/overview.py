@@ -40,6 +40,11 @@ class Overview:
         query = select(func.count(func.distinct(LABELS.c.task))).where(LABELS.c.project == project)
         return int(self._rows(query)[0][0])
 
+    def seconds_per_pixel(self, project: int) -> float | None:
+        """What a labelled pixel has cost people, by the last round; None where that is not known."""
+        rows = self._rows(select(PROJECTS.c.seconds_per_pixel).where(PROJECTS.c.id == project))
+        return None if not rows or rows[0][0] is None else float(rows[0][0])
+
     def parcels(self) -> int:
         """Bulks of predictions that wait for Label Studio."""
         return int(self._rows(select(func.count()).select_from(OUTBOX))[0][0])

@@ -77,6 +77,12 @@ class Store:
                 db.execute(insert(PROJECTS).values(id=project, **values))
         return True
 
+    def note_pace(self, project: int, seconds_per_pixel: float | None) -> None:
+        """Keep what a labelled pixel has cost people, None where Label Studio tells no times."""
+        with self._database.write() as db:
+            changed = update(PROJECTS).where(PROJECTS.c.id == project)
+            db.execute(changed.values(seconds_per_pixel=seconds_per_pixel))
+
     def projects(self) -> list[int]:
         with self._database.read() as db:
             return list(db.execute(select(PROJECTS.c.id).order_by(PROJECTS.c.id)).scalars())

@@ -24,6 +24,7 @@ PROJECTS = Table(
     Column("config_digest", String(64), nullable=False),
     Column("live_version", Integer),
     Column("wanted_version", Integer),  # an earlier one, which the next round makes live again
+    Column("seconds_per_pixel", Float),  # what a labelled pixel has cost people, by the last round
 )
 
 LABELS = Table(

@@ -8,9 +8,8 @@ short is simply run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from backend.errors import StudioRefused
 from backend.images import ImageFetcher
@@ -98,6 +97,8 @@ class RoundRunner:
         annotated = self._annotated.read(project)
         labelled = read_labels(target, annotated)
         self._store.replace_labels(project, stored_labels(labelled))
+        pace = seconds_per_pixel(annotated, labelled)
+        self._store.note_pace(project, pace)
         before = self._store.live_version(project)
         live, learnt = self._learn(
             project,
@@ -123,7 +124,7 @@ class RoundRunner:
             asked,
             pushed.message,
             _confirming(queue),
-            _pace(annotated, labelled),
+            "" if pace is None else f"{pace:.1f} s of people a pixel",
             _disagreements(labelled),
         )
         message = "; ".join(filter(None, said))
@@ -180,12 +181,6 @@ class RoundRunner:
 
 def _confirming(queue: Queue) -> str:
     return "queries show classes to confirm" if queue.confirm else ""
-
-
-def _pace(tasks: Sequence[Mapping[str, Any]], images: Sequence[TaskImage]) -> str:
-    """What a pixel has cost people so far."""
-    seconds = seconds_per_pixel(tasks, images)
-    return "" if seconds is None else f"{seconds:.1f} s of people a pixel"
 
 
 def _disagreements(images: Sequence[TaskImage]) -> str:

@@ -59,7 +59,10 @@ class Speed:
 
 @dataclass(frozen=True)
 class ProjectFigures:
-    """All that the page shows of a project's tables. ``wanted``: number of the version that is to be live again."""
+    """All that the page shows of a project's tables. ``wanted``: number of the version that is to be live again.
+
+    ``seconds_per_pixel``: what a labelled pixel has cost people, None where that is not known.
+    """
 
     project: int
     live: VersionRow | None
@@ -72,6 +75,7 @@ class ProjectFigures:
     rounds: tuple[Round, ...]
     versions: tuple[VersionRow, ...]
     held_out: int
+    seconds_per_pixel: float | None = None
 
     @property
     def running(self) -> tuple[Round, ...]:
@@ -97,6 +101,7 @@ def read_figures(store: Store, project: int) -> ProjectFigures:
         rounds=tuple(store.rounds.history(project, ROUNDS)),
         versions=rows,
         held_out=0 if live is None else int(live.metrics.get("held_out_labels") or 0),
+        seconds_per_pixel=store.overview.seconds_per_pixel(project),
     )
 
 

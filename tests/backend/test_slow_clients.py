@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -147,3 +148,9 @@ def dripping(connection: socket.socket, piece: bytes) -> threading.Event:
 
     threading.Thread(target=drip, daemon=True).start()
     return stop
+
+
+def test_one_worker_holds_the_models(server: ClickPickServer) -> None:
+    bound = f"127.0.0.1:{server.port}"
+    processes = [one for one in psutil.Process().children(recursive=True) if bound in one.cmdline()]
+    assert len(processes) == 2, "one that watches and one that works"

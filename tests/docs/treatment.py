@@ -147,7 +147,7 @@ NOT_RUN = {
     "--segmenter clicknet-mis --minutes 60 --out clicknet-mis/": NotRun(
         HOURS, "tests/backend/test_training_commands.py::test_regions_of_trees_alone"
     ),
-    "torchrun --nproc-per-node 4 -m backend.cli train-clicks ...": NotRun(
+    "torchrun --standalone --nproc-per-node 4 -m backend.cli train-clicks ...": NotRun(
         GPU, "tests/model_zoo/training/test_trainer.py::test_two_processes_end_with_the_same_weights"
     ),
     "CLICKPICK_SOAK=1 pytest tests/fuzz/test_bodies.py -k ten_thousand": NotRun(SUITE),

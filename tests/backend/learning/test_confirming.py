@@ -60,6 +60,7 @@ def test_a_round_pushes_classes_while_the_version_is_right(
     assert "queries show classes to confirm" in outcome.message
     assert "1.0 s" not in outcome.message
     assert f"{1 / 40:.1f} s of people a pixel" in outcome.message
+    assert loop.store.overview.seconds_per_pixel(project) == pytest.approx(1 / 40, rel=0.05)
     live = loop.store.live_version(project)
     assert live is not None
     assert live.metrics["held_out_accuracy"] >= 0.85

@@ -17,7 +17,9 @@ def test_a_project_that_has_learnt(learnt: Store) -> None:
     round_id = learnt.rounds.request(7, "annotation_created")
     learnt.rounds.claim()
     learnt.rounds.beat(round_id, "fit", 0.4)
+    learnt.note_pace(7, 2.5)
     found = read_figures(learnt, 7)
+    assert found.seconds_per_pixel == 2.5
     assert (found.labels, found.labelled_tasks, found.held_out) == (24, 4, 1400)
     assert found.live is not None
     assert found.live.number == 5
@@ -37,6 +39,7 @@ def test_a_project_that_has_nothing_yet(store: Store) -> None:
     store.remember_project(7, "digest")
     found = read_figures(store, 7)
     assert found.live is None
+    assert found.seconds_per_pixel is None
     assert (found.labels, found.points, found.forecast, found.classes, found.versions) == (
         0,
         (),

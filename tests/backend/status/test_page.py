@@ -120,6 +120,7 @@ SEEN = Seen(
 def test_a_page_says_all_of_it(learnt: Store) -> None:
     metrics = Metrics()
     metrics.observe("click", 0.035)
+    learnt.note_pace(7, 2.46)
     round_id = learnt.rounds.request(7, "annotation_created")
     learnt.rounds.claim()
     learnt.rounds.beat(round_id, "fit", 0.42)
@@ -127,6 +128,7 @@ def test_a_page_says_all_of_it(learnt: Store) -> None:
     checker = checked(html)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
     for said in ("Meadows", "More labels still help.", "At 120 labels: 61.7 % expected", "12 of 50", "35 ms",
+                 "on 4 images, 2.5 s of people a pixel",
                  "Task 3", "10 queries · 25 % unsure", "New annotation", "fit, 42 %", "1 thing needs a look.",
                  "tasks come in order", "49–94", "20 labels"):  # fmt: skip
         assert said in text, said
