@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read when Ray is imported; as the engine ray has it
+os.environ["RAY_AUTH_MODE"] = "disabled"  # whether or not this user's clusters have a token
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 from tests.fakes.postgres import PostgresServer, binaries
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from backend.engines.base import Engine
 from backend.engines.installed import check_engine
 from backend.engines.local import LocalEngine
@@ -15,6 +17,8 @@ def open_engine(settings: Settings, store: Store, sources: Sources, metrics: Met
     """Made, not started. Raises ConfigProblem as `check_engine` does."""
     check_engine(settings)
     if settings.engine == "ray":
+        # Read when Ray is imported: else, once the connection is lost, it would start a cluster of its own here.
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         from backend.engines.ray import RayEngine  # noqa: PLC0415 - imports an extra
 
         return RayEngine(settings, store, metrics)

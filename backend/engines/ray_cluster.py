@@ -35,10 +35,7 @@ def connect(settings: Settings) -> None:
         address = settings.ray_address
         if address != "auto":
             _knock(address)
-        for name in (
-            "ray",
-            "ray.serve",
-        ):  # their lines become lines of this process's log, censored and in its format
+        for name in ("ray", "ray.serve"):  # as lines of this process's own log: in its format, and censored
             logger = logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True
@@ -53,8 +50,8 @@ def connect(settings: Settings) -> None:
             )
         except (OSError, RuntimeError, ValueError) as problem:
             raise ClusterUnavailable(
-                f"no Ray cluster can be joined at {address!r} ({problem}); start one on this machine with `ray start`, "
-                "or set CLICKPICK_RAY_ADDRESS"
+                f"no Ray cluster can be joined at {address!r} ({problem}); this machine has to be a node of one: start it "
+                "with `ray start --head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
             ) from problem
         else:
             _JOINED.set()
@@ -92,5 +89,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except OSError as problem:
         raise ClusterUnavailable(
-            f"no Ray cluster answers at {address!r} ({problem}); check CLICKPICK_RAY_ADDRESS, and that its head runs"
+            f"no Ray cluster answers at {address!r} ({problem}); start its head with `ray start --head`, or correct "
+            "CLICKPICK_RAY_ADDRESS"
         ) from problem

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from backend.engines.ray_cluster import connect, leave
@@ -21,7 +22,7 @@ START_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 FIGURES_SECONDS = 2.0
 STARTING = "the segmenter replicas are being started; ask again in a few seconds"
-UNREACHABLE = "the segmenter replicas cannot be reached; the log says why"
+UNREACHABLE = "the segmenter replicas cannot be reached; try again later, the log says why"
 
 
 class Fresh(Generic[T]):
@@ -68,7 +69,7 @@ class Connection:
         if self._handle is None and self._failure is None:
             self._tried.wait(seconds)
         if self._handle is None:
-            raise ModelUnavailable(STARTING if self._failure is None else str(self._failure))
+            raise ModelUnavailable(STARTING if self._failure is None else UNREACHABLE)
         return self._handle
 
     def problems(self) -> list[str]:
@@ -85,8 +86,11 @@ class Connection:
         """Leave the cluster; the replicas stay for other web processes."""
         self._stopping.set()
         self._tried.set()
-        self._handle = None
-        if not self._thread.is_alive():  # Ray would connect again for a call of that thread
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with suppress(Exception):  # of a cluster that is gone
+                handle.shutdown()
+        if not self._thread.is_alive():
             leave()
 
     def _run(self) -> None:

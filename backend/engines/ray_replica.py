@@ -24,7 +24,7 @@ from backend.engines.model_threads import ModelThreads
 from backend.engines.process import CREDENTIALS
 from backend.engines.ray_messages import Call, Failure, Figures, Kind, Recorder, Reply
 from backend.logs import configure_logging
-from backend.memory import keep_freed_memory
+from backend.memory import bound_freed_memory, keep_freed_memory
 from backend.services import Sources
 from backend.settings import Settings
 
@@ -67,6 +67,7 @@ class Replica:
         settings = Settings(_env_file=None, **values)
         configure_logging(settings.log_level, settings.log_format)
         keep_freed_memory()
+        bound_freed_memory()
         self._digest = digest_of(values)
         self._name = serve.get_replica_context().replica_id.unique_id
         self._recorder = Recorder()

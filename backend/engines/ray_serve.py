@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import ActorAlreadyExistsError
+from ray.exceptions import ActorAlreadyExistsError, RayError
 from ray.serve.config import RequestRouterConfig
 
 from backend.engines.ray_replica import ONGOING, Replica, digest_of, replica_settings
@@ -122,4 +122,5 @@ def _alone() -> Iterator[None]:
     try:
         yield
     finally:
-        ray.kill(held)
+        with suppress(RayError):  # where the connection is lost, the actor goes with it
+            ray.kill(held)

@@ -81,6 +81,7 @@ def ray_engine(ray_settings: Settings, engine_store: Store) -> Iterator[object]:
 
     made = RayEngine(ray_settings, engine_store, Metrics())
     made.start()
+    made.connection.handle(240)  # of a busy machine
     yield made
     made.stop()
 

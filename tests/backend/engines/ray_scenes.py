@@ -38,7 +38,7 @@ class Scene:
         self.schema: ProjectSchema = read_schema(config)
         names = (f"{number}.jpg" for number in range(images))
         self.tasks = [
-            studio.upload(self.project, name, jpeg(1000 * self.project + number, 96, 128))
+            studio.upload(self.project, name, jpeg(1000 * self.project + number))
             for number, name in enumerate(names)
         ]
 

@@ -22,7 +22,7 @@ from tests.backend.engines.ray_scenes import Scene, Studio
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PLACES = ((20, 60), (70, 10), (25, 110))
+PLACES = ((10, 30), (35, 5), (12, 55))
 
 
 @pytest.fixture(params=["local", "ray"])
