@@ -41,12 +41,10 @@ class RayNodes:
         return f"127.0.0.1:{self._port}"
 
     def add(self) -> None:
-        """One more node; it takes seconds until it has joined."""
+        """One more node, which has joined then. Two that start at once on one machine take the same names."""
+        before = {node["NodeID"] for node in ray.nodes()}
         self._start("--address", self.address, "--num-cpus", "1")
-
-    def wait_for(self, count: int) -> None:
-        """Until so many nodes have joined; the test's process is connected."""
-        wait_until(lambda: ray.cluster_resources().get("CPU") == count, f"{count} nodes of the cluster")
+        wait_until(lambda: {n["NodeID"] for n in ray.nodes() if n["Alive"]} - before, "a node of the cluster")
 
     def kill_node_of(self, pid: int) -> None:
         """SIGKILL for all processes of the node that this process belongs to."""
@@ -81,10 +79,9 @@ def ray_nodes(count: int) -> Iterator[RayNodes]:
     """A cluster of so many nodes of one processor, which this process has joined."""
     nodes = RayNodes()
     try:
+        ray.init(nodes.address, namespace="clickpick", configure_logging=False, log_to_driver=False)
         for _ in range(count):
             nodes.add()
-        ray.init(nodes.address, namespace="clickpick", configure_logging=False, log_to_driver=False)
-        nodes.wait_for(count)
         yield nodes
     finally:
         ray.shutdown()
