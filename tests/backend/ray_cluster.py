@@ -21,6 +21,15 @@ import ray
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STORE_BYTES = 150_000_000
+CONDUCT = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "5",
+    "RAY_worker_register_timeout_seconds": "120",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+"""A dead node is known to be dead after seconds: until then Ray keeps on other nodes what its processes had there.
+A busy machine is given time, and nobody is killed for what others use of its memory."""
 
 
 class RayNodes:
@@ -59,7 +68,7 @@ class RayNodes:
 
     def _start(self, *options: str) -> None:
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0",
+            **os.environ, **CONDUCT, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1",
