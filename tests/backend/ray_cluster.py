@@ -21,6 +21,15 @@ import ray
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STORE_BYTES = 150_000_000
+CONDUCT = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "5",
+    "RAY_worker_register_timeout_seconds": "120",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+"""A dead node is known to be dead after seconds: until then Ray keeps on other nodes what its processes had there.
+A busy machine is given time, and nobody is killed for what others use of its memory."""
 
 
 class RayNodes:
@@ -41,12 +50,10 @@ class RayNodes:
         return f"127.0.0.1:{self._port}"
 
     def add(self) -> None:
-        """One more node; it takes seconds until it has joined."""
+        """One more node, which has joined then. Two that start at once on one machine take the same names."""
+        before = {node["NodeID"] for node in ray.nodes()}
         self._start("--address", self.address, "--num-cpus", "1")
-
-    def wait_for(self, count: int) -> None:
-        """Until so many nodes have joined; the test's process is connected."""
-        wait_until(lambda: ray.cluster_resources().get("CPU") == count, f"{count} nodes of the cluster")
+        wait_until(lambda: {n["NodeID"] for n in ray.nodes() if n["Alive"]} - before, "a node of the cluster")
 
     def kill_node_of(self, pid: int) -> None:
         """SIGKILL for all processes of the node that this process belongs to."""
@@ -61,7 +68,7 @@ class RayNodes:
 
     def _start(self, *options: str) -> None:
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0",
+            **os.environ, **CONDUCT, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1",
@@ -81,10 +88,9 @@ def ray_nodes(count: int) -> Iterator[RayNodes]:
     """A cluster of so many nodes of one processor, which this process has joined."""
     nodes = RayNodes()
     try:
+        ray.init(nodes.address, namespace="clickpick", configure_logging=False, log_to_driver=False)
         for _ in range(count):
             nodes.add()
-        ray.init(nodes.address, namespace="clickpick", configure_logging=False, log_to_driver=False)
-        nodes.wait_for(count)
         yield nodes
     finally:
         ray.shutdown()

@@ -137,7 +137,6 @@ def test_a_node_killed_in_the_middle_of_a_round_delays_it_by_seconds_and_loses_n
     assert pushed(fake, live.name) == dict.fromkeys(tasks[2:], 1), "each task once, none lost"
     assert fake.projects[project]["model_version"] == live.name
     cluster.add()
-    cluster.wait_for(2)
 
 
 def test_the_deep_learner_has_a_task_of_its_own(
