@@ -185,6 +185,9 @@ def test_mixed_requests_of_two_servers(fake: FakeLabelStudio, postgres_url: str,
     tasks = [fake.upload(project, f"{n}.jpg", jpeg(n)) for n in range(TASKS)]
     people = Annotators(fake, project, tasks, urls)
     with closing(Store(postgres_url)) as store:
+        for server in range(2):  # both training processes are there when it begins
+            people.ask_for("submit", server, random.Random(server))
+        settle(store, project)
         with Published(store, project) as published, ThreadPoolExecutor(ANNOTATORS) as pool:
             began = time.time()
             said = list(pool.map(people.ask, range(REQUESTS)))
