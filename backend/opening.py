@@ -23,7 +23,7 @@ from backend.learning.versions import Versions, version_name
 from backend.metrics import Metrics
 from backend.services import open_shared
 from backend.settings import Settings
-from backend.store import Store
+from backend.store import Store, Version
 from backend.studio import TaskInfo
 from backend.warming import Warming
 from label_config import ImageSchema, ProjectSchema
@@ -94,14 +94,14 @@ class Opening:
         task: Mapping[str, Any],
         deadline: float,
     ) -> dict[str, Any]:
-        live = self._store.live_version(project)
-        if live is not None and live.classes != target.classes:
-            live = None
+        live = self._live(project, target)
         version = live.name if live else version_name(project, 0, schema.digest)
         info = task_info(task)
         log_context.bind(task=info.id, version=version)
 
         def propose() -> dict[str, Any]:
+            live = self._live(project, target)  # another one, maybe, by the time that the model is free
+            version = live.name if live else version_name(project, 0, schema.digest)
             answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
             for label in self._store.labels(project, info.id):
                 item = label.item if target.multi_page else None
@@ -124,6 +124,11 @@ class Opening:
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))
+
+    def _live(self, project: int, target: ImageSchema) -> Version | None:
+        """The live version, where it knows these classes."""
+        live = self._store.live_version(project)
+        return live if live is not None and live.classes == target.classes else None
 
 
 def task_info(task: Mapping[str, Any]) -> TaskInfo:
