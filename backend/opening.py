@@ -14,12 +14,14 @@ from backend.errors import BadRequest, ClickPickError
 from backend.learning.versions import version_name
 from backend.metrics import Metrics
 from backend.proposing import EMPTY, OpenedTask, nothing
-from backend.store import Store
+from backend.store import Store, Version
 from backend.studio import TaskInfo
 from label_config import ImageSchema, ProjectSchema
 from model_zoo.errors import ModelZooError
 
 LOG = logging.getLogger(__name__)
+MOST_VERSIONS = 3
+"""Asked for one task, where each is superseded before its answer is there."""
 BATCH_SECONDS = 80.0
 """Label Studio hangs up on a batch after 100 s and loses all of it; later tasks get an empty answer instead."""
 
@@ -56,21 +58,40 @@ class Opening:
     def _open(
         self, project: int, schema: ProjectSchema, target: ImageSchema, info: TaskInfo, deadline: float
     ) -> dict[str, Any]:
-        live = self._store.live_version(project)
-        if live is not None and live.classes != target.classes:
-            live = None
-        version = live.name if live else version_name(project, 0, schema.digest)
-        log_context.bind(task=info.id, version=version)
+        """Of the version that is live when the answer is there: it may have waited while another one was published."""
         try:
-            answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
-            for label in self._store.labels(project, info.id):
-                item = label.item if target.multi_page else None
-                answered.setdefault((label.task, item), []).append((label.row, label.col))
-            opened = OpenedTask(project, schema, target, info, version, live, answered)
-            return self._engine.propose(opened, deadline)
+            for _ in range(MOST_VERSIONS):
+                live = self._live(project, target)
+                answer = self._propose(project, schema, target, info, live, deadline)
+                if self._live(project, target) == live:
+                    break
+            return answer
         except (ClickPickError, ModelZooError) as problem:
             LOG.warning("task %d opens without queries: %s", info.id, problem)
             return nothing(version_name(project, 0, EMPTY))
+
+    def _propose(
+        self,
+        project: int,
+        schema: ProjectSchema,
+        target: ImageSchema,
+        info: TaskInfo,
+        live: Version | None,
+        deadline: float,
+    ) -> dict[str, Any]:
+        version = live.name if live else version_name(project, 0, schema.digest)
+        log_context.bind(task=info.id, version=version)
+        answered: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
+        for label in self._store.labels(project, info.id):
+            item = label.item if target.multi_page else None
+            answered.setdefault((label.task, item), []).append((label.row, label.col))
+        opened = OpenedTask(project, schema, target, info, version, live, answered)
+        return self._engine.propose(opened, deadline)
+
+    def _live(self, project: int, target: ImageSchema) -> Version | None:
+        """The live version, where it knows these classes."""
+        live = self._store.live_version(project)
+        return live if live is not None and live.classes == target.classes else None
 
 
 def task_info(task: Mapping[str, Any]) -> TaskInfo:

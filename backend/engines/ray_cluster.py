@@ -50,8 +50,8 @@ def connect(settings: Settings) -> None:
             )
         except (OSError, RuntimeError, ValueError) as problem:
             raise ClusterUnavailable(
-                f"no Ray cluster can be joined at {address!r} ({problem}); this machine has to be a node of one: start it "
-                "with `ray start --head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
+                f"no Ray cluster can be joined at {address!r} ({problem}); this machine has to be a node of one: start "
+                "it with `ray start --head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
             ) from problem
         else:
             _JOINED.set()

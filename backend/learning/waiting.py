@@ -40,7 +40,7 @@ class WaitingTasks:
         """Predictions of the version that Label Studio has, as far as is known."""
         self._parts: list[TaskTable] = []
         self._pages: Iterator[Sequence[TaskInfo]] | None = None
-        self._began = self._believed_until = 0.0
+        self._took = self._believed_until = 0.0
         self._task_number = -1
         self._labelled: Mapping[int, bool] = {}
         self._unlabelled = np.zeros(0, dtype=bool)
@@ -87,10 +87,13 @@ class WaitingTasks:
         """
         if self._pages is None:
             self._begin(listing, task_number)
+        began = time.monotonic()
         for page in self._pages or ():
             self._add(page, labelled, served=served)
             if is_over():
+                self._took += time.monotonic() - began
                 return False
+        self._took += time.monotonic() - began
         self._end()
         return True
 
@@ -98,7 +101,7 @@ class WaitingTasks:
         grown = time.monotonic() < self._believed_until and 0 <= self._task_number < task_number
         self._parts = [self._table] if grown else []
         self._pages = iter(listing(self._table.last if grown else 0))
-        self._task_number, self._began = task_number, time.monotonic()
+        self._task_number, self._took = task_number, 0.0
         if not grown:
             self._believed_until = 0.0
 
@@ -108,10 +111,9 @@ class WaitingTasks:
         table.note(list(self._lost), IN_VAIN)
         self._table, self._parts, self._pages = table, [], None
         self._loose, self._lost, self._labelled = {}, set(), {}
-        now = time.monotonic()
         if not self._believed_until:
-            took = now - self._began
-            self._believed_until = now + LISTED_SECONDS * max(1.0, took / QUICK_SECONDS)
+            believed = LISTED_SECONDS * max(1.0, self._took / QUICK_SECONDS)
+            self._believed_until = time.monotonic() + believed
         elif len(table) != self._task_number:  # not only has it become longer
             self._believed_until = 0.0
 

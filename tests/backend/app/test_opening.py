@@ -9,8 +9,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.learning.pushing import Pusher, Queue
+from backend.service import Service
 from backend.studio import TaskInfo
 from tests.backend.app.bodies import body_of
+from tests.backend.conftest import CLASSES
+from tests.backend.learning import fake_learners
 from tests.fakes.label_studio import FakeLabelStudio
 
 pytestmark = pytest.mark.unit
@@ -83,3 +86,29 @@ def test_what_was_answered_in_place_of_queries_is_no_versions_answer(
     empty = client.post("/predict", json=body_of(fake, project, tasks[1:2], config)).json["results"][0]
     assert empty["result"] == []
     assert empty["model_version"] != good["model_version"]
+
+
+def test_a_version_published_while_a_task_waits_for_the_model_is_the_one_it_opens_with(
+    client: FlaskClient,
+    service: Service,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    behaviour, _ = fake_learners.register(monkeypatch)
+    project, tasks = pixel_project
+    learner = fake_learners.FakeLearner(fake_learners.INSTANT, behaviour)
+    learner.classes = CLASSES
+    names: list[str] = []
+    real = service.engine.run
+
+    def publish_first(work: Any, *more: Any) -> Any:
+        made = service._opening.versions.publish(project, learner, digest="d" * 64, labels=1, metrics={})
+        names.append(made.name)
+        return real(work, *more)
+
+    monkeypatch.setattr(service.engine, "run", publish_first)
+    config = fake.projects[project]["label_config"]
+    client.post("/setup", json={"project": f"{project}.1", "schema": config})
+    (answer,) = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"]
+    assert answer["model_version"] == names[0]
