@@ -62,7 +62,7 @@ class Opening:
         try:
             for _ in range(MOST_VERSIONS):
                 live = self._live(project, target)
-                answer = self._propose(project, schema, target, info, live, deadline)
+                answer = self._propose(project, schema, target, info, live=live, deadline=deadline)
                 if self._live(project, target) == live:
                     break
             return answer
@@ -76,6 +76,7 @@ class Opening:
         schema: ProjectSchema,
         target: ImageSchema,
         info: TaskInfo,
+        *,
         live: Version | None,
         deadline: float,
     ) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def dense_budget(labelled: Sequence[LabelledImage]) -> int:
 
 
 def training_pixels(image: LabelledImage, classes: int, budget: int) -> TrainingPixels:
-    """All sparse labels, and at most ``budget`` pixels of the dense mask, evenly from its classes.
+    """All sparse labels, and at most ``budget`` pixels of the dense mask, from its classes by the root of their areas.
 
     The same mask gives the same pixels, a slightly changed one nearly the same, and a smaller budget a part of
     them. Raises BadInput for labels that are no class.
@@ -111,12 +111,14 @@ def _from_dense(
     lots = np.random.default_rng(seed).random(dense.size, dtype=np.float32)[candidates]
     present, counts = np.unique(values, return_counts=True)
     chosen: list[NDArray[np.int64]] = []
-    left = budget
-    for done, place in enumerate(np.argsort(counts, kind="stable")):
+    # In proportion to their areas small classes would be lost, evenly they would be seen everywhere.
+    left, roots = budget, np.sqrt(counts)
+    ahead = roots.sum()
+    for place in np.argsort(counts, kind="stable"):
         members = np.flatnonzero(values == present[place])
-        take = min(len(members), left // (len(present) - done))
+        take = min(len(members), left, max(1, round(left * roots[place] / ahead)))
         chosen.append(candidates[members[np.argsort(lots[members], kind="stable")[:take]]])
-        left -= take
+        left, ahead = left - take, ahead - roots[place]
     flat = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
     return TrainingPixels(
         np.stack(np.divmod(flat, dense.shape[1]), axis=1), dense.ravel()[flat].astype(np.int64)

@@ -56,13 +56,18 @@ def test_a_pixel_label_beats_the_mask() -> None:
     assert as_dict(found)[(1, 2)] == 1
 
 
-def test_a_mask_gives_its_budget_evenly_from_its_classes() -> None:
+def test_a_mask_gives_its_budget_by_the_root_of_the_areas_of_its_classes() -> None:
     dense = np.zeros((50, 60), dtype=np.uint8)
-    dense[0, :5] = 1
-    dense[10:30] = 2
+    dense[0, :4] = 1
+    dense[10:25] = 2
     found = training_pixels(image(dense=dense), 3, 101)
     assert len({tuple(pixel) for pixel in found.pixels.tolist()}) == 101
-    assert np.bincount(found.labels).tolist() == [48, 5, 48]
+    areas = np.array([50 * 60 - 4 - 900, 4, 900])
+    expected = 101 * np.sqrt(areas) / np.sqrt(areas).sum()
+    np.testing.assert_allclose(np.bincount(found.labels), expected, atol=1)
+    assert training_pixels(image(dense=dense), 3, 3).labels.tolist().count(1) == 1, (
+        "a small class is not lost"
+    )
     np.testing.assert_array_equal(dense[tuple(found.pixels.T)], found.labels)
 
 
