@@ -1,7 +1,8 @@
 """What the engine ray adds to a warm click: the same clicks by both engines in turn, on the same images at 1280x960.
 
 A Ray cluster of one node is started on this machine with one replica of one core; one click at a time. Both answer from
-cached images and embeddings, so that the difference is the way there and back: routing, pickling, two processes.
+cached images and embeddings. ``beside``: the time of a click that is in none of its phases, which leaves the way there
+and back: routing, pickling, another process. ``added``: by how much that is more with Ray, click by click.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,41 @@ from backend.settings import Settings
 from backend.store import Store
 from benchmarks.clicks import HEIGHT, WIDTH, click
 from benchmarks.common import jpeg, photographs, report, spread
-from label_config import read_prompt, read_schema, render
+from label_config import ProjectSchema, PromptRequest, read_prompt, read_schema, render
 from tests.fakes.label_studio import FakeLabelStudio
 from tests.fakes.ray_cluster import LocalCluster
 
+PHASES = "clickpick_phase_seconds"
 
-def measure(engines: dict[str, Engine], config: str, tasks: list[dict[str, Any]], clicks_each: int) -> None:
+
+@dataclass
+class Measured:
+    """An engine, and seconds of each warm click: of all of it, and beside its phases."""
+
+    engine: Engine
+    metrics: Metrics
+    whole: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
+
+    def segment(self, schema: ProjectSchema, task: dict[str, Any], request: PromptRequest) -> dict[str, Any]:
+        before = self._phases()
+        started = time.perf_counter()
+        answer = self.engine.segment(schema, task, request)
+        self.whole.append(time.perf_counter() - started)
+        self.beside.append(self.whole[-1] - (self._phases() - before))
+        return answer
+
+    def _phases(self) -> float:
+        """Seconds of all phases of all clicks so far."""
+        families = (family for family in self.metrics.registry.collect() if family.name == PHASES)
+        samples = (sample for family in families for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name == f"{PHASES}_sum")
+
+
+def measure(
+    local: Measured, there: Measured, config: str, tasks: list[dict[str, Any]], clicks_each: int
+) -> None:
     schema, rng = read_schema(config), np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
     for task in tasks:
         clicks: list[dict[str, Any]] = []
         place = rng.uniform(0.2, 0.8, 2)
@@ -41,16 +70,19 @@ def measure(engines: dict[str, Engine], config: str, tasks: list[dict[str, Any]]
             request = read_prompt(schema, {"result": clicks})
             if request is None:
                 raise RuntimeError("no prompt was read from the clicks")
-            answers = []
-            for name in sorted(engines, reverse=bool(turn % 2)):  # the first one finds cold processor caches
-                started = time.perf_counter()
-                answers.append(engines[name].segment(schema, task, request))
-                if turn:  # the first click fetches and encodes the image
-                    seconds[name].append(time.perf_counter() - started)
-            if answers[0] != answers[1]:
+            engines = [local, there] if turn % 2 else [there, local]
+            first, second = (engine.segment(schema, task, request) for engine in engines)
+            if first != second:
                 raise RuntimeError("the engines answered a click differently")
-    added = [there - here for here, there in zip(seconds["local"], seconds["ray"], strict=True)]
-    figures = {name: spread(found) for name, found in seconds.items()}
+            if not turn:  # it fetches and encodes the image
+                for engine in engines:
+                    engine.whole.pop()
+                    engine.beside.pop()
+    added = [b - a for a, b in zip(local.beside, there.beside, strict=True)]
+    figures = {
+        name: {"whole": spread(engine.whole), "beside": spread(engine.beside)}
+        for name, engine in (("local", local), ("ray", there))
+    }
     report("engines, warm clicks", image=f"{WIDTH}x{HEIGHT}", **figures, added=spread(added))
 
 
@@ -79,16 +111,18 @@ if __name__ == "__main__":
             ray_max_replicas=1,
         )
         store, sources = Store(f"sqlite:///{folder}/store.db"), Sources(settings)
-        made: dict[str, Engine] = {
-            "local": LocalEngine(settings, store, sources, Metrics()),
-            "ray": RayEngine(settings, store, Metrics()),
-        }
+        counts = (Metrics(), Metrics())
+        made: tuple[Engine, Engine] = (
+            LocalEngine(settings, store, sources, counts[0]),
+            RayEngine(settings, store, counts[1]),
+        )
         try:
-            for engine in made.values():
+            for engine in made:
                 engine.start()
-            measure(made, labelling, [studio.task_json(task) for task in uploaded], chosen.clicks)
+            both = [Measured(engine, metrics) for engine, metrics in zip(made, counts, strict=True)]
+            measure(*both, labelling, [studio.task_json(task) for task in uploaded], chosen.clicks)
         finally:
-            for engine in made.values():
+            for engine in made:
                 engine.stop()
             sources.close()
             store.close()
