@@ -159,6 +159,12 @@ class RoundQueue:
         with self._database.read() as db:
             return db.execute(_free(kind, now(db)).limit(1)).first() is not None
 
+    def is_run_by(self, worker: str) -> bool:
+        """True when a process runs a round now."""
+        query = select(ROUNDS.c.id).where(ROUNDS.c.state == "running", ROUNDS.c.worker == worker)
+        with self._database.read() as db:
+            return db.execute(query.limit(1)).first() is not None
+
     def recover(self, gone: Collection[str] = ()) -> int:
         """Queue again what a dead process was running, those of these names among them; returns how many rounds."""
         with self._database.read() as db:

@@ -7,6 +7,7 @@ leaves its round to be queued again; Ray is not asked to run it again.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import threading
 import time
@@ -33,6 +34,8 @@ FIRST_SECONDS = 2.0
 """So long a task waits for its first round: another web process's task may have taken the one that it was for."""
 IDLE_SECONDS = {INSTANT: 30.0, DEEP: 5.0}
 """So long a task stays for the next round: its process knows the project, and a new one imports torch for seconds."""
+CLAIM_SECONDS = 3.0
+"""A process without a round takes one that can be claimed within a fraction of this, if it lives."""
 LONGEST_PAUSE = 60.0
 JOIN_SECONDS = 10.0
 """A watcher that is joining a cluster that does not answer is not waited for any longer."""
@@ -46,6 +49,7 @@ class RayRounds:
         self._store = store
         self._tasks: dict[Kind, RoundTask] = {}
         self._gone: set[str] = set()
+        self._unclaimed: dict[Kind, float] = {}
         self._recovered = -RECOVER_SECONDS
         self._store_was_away = False
         self._lock = threading.Lock()
@@ -77,7 +81,8 @@ class RayRounds:
         for task in self._tasks.values():
             self._gone |= task.end()
         if self._gone:
-            self._store.rounds.recover(self._gone)
+            with contextlib.suppress(StoreUnavailable):  # then the next web process recovers them
+                self._store.rounds.recover(self._gone)
 
     def _watch(self) -> None:
         pause = LOOK_SECONDS
@@ -112,8 +117,20 @@ class RayRounds:
             rounds.recover(self._gone)
             self._gone, self._recovered = set(), time.monotonic()
         for kind, task in self._tasks.items():
-            if task.may_start() and rounds.is_claimable(kind):
-                task.submit()
+            self._serve(kind, task)
+
+    def _serve(self, kind: Kind, task: RoundTask) -> None:
+        """See to it that a round which can be claimed is; the process of the task may be gone without Ray knowing."""
+        rounds, now = self._store.rounds, time.monotonic()
+        if not rounds.is_claimable(kind):
+            self._unclaimed.pop(kind, None)
+            return
+        since = self._unclaimed.setdefault(kind, now)
+        if task.worker and now - since > CLAIM_SECONDS and not rounds.is_run_by(task.worker):
+            LOG.error("%s runs no rounds any more", task.worker)
+            task.abandon()
+        if task.may_start():
+            task.submit()
 
 
 def _round_tasks(settings: Settings) -> dict[Kind, RoundTask]:

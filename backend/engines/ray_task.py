@@ -90,6 +90,13 @@ class RoundTask:
         ray.cancel(self._task, force=True)
         return {self.worker} - {""}
 
+    def abandon(self) -> None:
+        """Forget the task, whose process is silent; Ray may find out what has become of it."""
+        import ray  # noqa: PLC0415 - an extra
+
+        ray.cancel(self._task)
+        self._ended("is silent")
+
     def _hear(self) -> None:
         """Take in what the task has said. StopIteration where it is over, RayError where it failed or died."""
         import ray  # noqa: PLC0415 - an extra

@@ -170,7 +170,8 @@ class Worker:
                 rounds.finish(claimed.id, "failed", OUT_OF_MEMORY if is_out_of_memory(error) else INTERNAL)
                 LOG.exception("project %d, round %d failed", claimed.project, claimed.id)
         except BaseException:
-            rounds.retry(claimed.id, "interrupted", 0.0)
+            with contextlib.suppress(StoreUnavailable):  # it would take the interrupt's place
+                rounds.retry(claimed.id, "interrupted", 0.0)
             raise
         self._claimed = None
 
