@@ -92,12 +92,12 @@ class RoundQueue:
 
     def claim(self, project: int | None = None, kind: Kind = INSTANT) -> Round | None:
         """Take the round that is due longest; None where there is none, or its project is being run."""
-        now = time.time()
         busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
-        query = _due(kind, now).where(ROUNDS.c.project.not_in(busy))
-        if project is not None:
-            query = query.where(ROUNDS.c.project == project)
         with self._database.write() as db:
+            now = time.time()  # no earlier than the end of the round before, which the lock was waited for
+            query = _due(kind, now).where(ROUNDS.c.project.not_in(busy))
+            if project is not None:
+                query = query.where(ROUNDS.c.project == project)
             round_id = db.execute(query.order_by(ROUNDS.c.due).limit(1)).scalar()
             if round_id is None:
                 return None
@@ -127,8 +127,8 @@ class RoundQueue:
         worker: str | None = None,
     ) -> None:
         """Close a round as done or failed, where ``worker`` (by default this process) still runs it."""
-        values = {"state": state, "message": message, "version": version, "finished": time.time()}
         with self._database.write() as db:
+            values = {"state": state, "message": message, "version": version, "finished": time.time()}
             db.execute(update(ROUNDS).where(_run_by(round_id, worker)).values(**values))
 
     def retry(self, round_id: int, message: str, delay: float, *, worker: str | None = None) -> None:

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from backend import database
 from backend.round_queue import ASKED_FOR, DEEP, MOST_ATTEMPTS, SILENCE_LIMIT, Round
 from backend.store import Store
+from backend.tables import ROUNDS
 
 pytestmark = pytest.mark.unit
 
@@ -106,6 +107,28 @@ def test_many_claimers_never_take_the_same_round(url: str) -> None:
         store.close()
     assert sorted(taken) == sorted(set(taken))
     assert len(taken) == 20
+
+
+def test_a_round_begins_no_earlier_than_the_one_before_has_ended(store: Store, url: str) -> None:
+    """Whoever claims has waited for whoever ends: history must not tell of two rounds at once."""
+    first, second = store.rounds.request(1, "labels"), 0
+    assert store.rounds.claim() is not None
+    second = store.rounds.request(1, "labels")
+    other = Store(url)
+    with ThreadPoolExecutor(1) as pool:
+        with store._database.write() as db:
+            waits = pool.submit(other.rounds.claim)
+            time.sleep(0.3)
+            values = {"state": "done", "finished": time.time()}
+            db.execute(update(ROUNDS).where(ROUNDS.c.id == first).values(**values))
+        claimed = waits.result(30)
+    other.close()
+    ended = get(store, first).finished
+    assert claimed is not None
+    assert claimed.id == second
+    assert claimed.started is not None
+    assert ended is not None
+    assert claimed.started >= ended
 
 
 def test_a_round_of_a_dead_process_is_queued_again(store: Store, url: str) -> None:
