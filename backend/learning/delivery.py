@@ -19,7 +19,7 @@ OPEN_SECONDS = 900.0
 once the prediction is deleted. Label Studio 1.23 then answers 400, parent_prediction "object does not exist"."""
 WHOLE_PREDICTIONS = 1000
 """As many predictions Label Studio deletes in one request, in five seconds on SQLite; of more, some tasks at a time."""
-STEP_TASKS = 50
+STEP_TASKS = 10
 TOO_LARGE = 413
 """Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
