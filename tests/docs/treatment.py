@@ -29,7 +29,10 @@ PIXELS = "tests/backend/test_evaluate_pixels_command.py::test_eight_budgets_and_
 PRECOMPUTE = (
     "tests/backend/test_precompute_command.py::test_a_project_is_encoded_once_and_the_server_finds_it"
 )
-SHARED = "tests/backend/learning/test_shared_versions.py::test_a_machine_fetches_what_another_has_published_and_keeps_it"
+SHARED = (
+    "tests/backend/learning/test_shared_versions.py::"
+    "test_a_machine_fetches_what_another_has_published_and_keeps_it"
+)
 ENGINE = "tests/backend/engines/test_engine_contract.py::test_masks_are_equal_bit_for_bit"
 FETCH = "tests/backend/test_weights_command.py::test_fetch_shows_the_licence_downloads_and_converts"
 IMPORT = "tests/model_zoo/test_weight_store.py::test_an_imported_file_is_used"
