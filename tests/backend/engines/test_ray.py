@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -166,22 +164,6 @@ def test_web_processes_that_start_together_deploy_once(ray_engine: RayEngine, ra
     for connection in connections:
         assert {figures.replica for figures in connection.figures()} == after
         connection.stop()
-
-
-def test_without_a_cluster_it_is_said_what_to_start(ray_settings: Settings) -> None:
-    code = (
-        "from backend.engines.ray_serve import connect\n"
-        "from backend.errors import ModelUnavailable\n"
-        "try:\n"
-        "    connect('127.0.0.1:1')\n"
-        "except ModelUnavailable as error:\n"
-        "    print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "no Ray cluster was found at '127.0.0.1:1'" in done.stdout
-    assert "`ray start --head`" in done.stdout
 
 
 def test_a_node_that_dies_takes_no_click_with_it(
