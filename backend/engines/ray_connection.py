@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -20,27 +21,36 @@ T = TypeVar("T")
 START_SECONDS = 60.0
 """So long `start` waits for its first attempt: a cluster without room may hold it up for ever."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
-FIGURES_SECONDS = 2.0
+FIGURES_SECONDS, LATE_SECONDS = 2.0, 4.0
 STARTING = "the segmenter replicas are being started; ask again in a few seconds"
 UNREACHABLE = "the segmenter replicas cannot be reached; try again later, the log says why"
 
 
 class Fresh(Generic[T]):
-    """A value that is read anew at most once a second, by one caller at a time; the others get the last one."""
+    """A value that is read anew at most once a second, by one caller at a time; the others get the last one.
 
-    def __init__(self, read: Callable[[], T], first: T) -> None:
+    ``unknown`` is what they get before the first, and while a reading takes longer than LATE_SECONDS.
+    """
+
+    def __init__(self, read: Callable[[], T], unknown: T) -> None:
         self._read = read
-        self._value = first
-        self._next = 0.0
+        self._unknown = self._value = unknown
+        self._next = self._begun = 0.0
         self._lock = threading.Lock()
 
     def get(self) -> T:
-        if time.monotonic() > self._next and self._lock.acquire(blocking=False):
+        now = time.monotonic()
+        if now <= self._next:
+            return self._value
+        if self._lock.acquire(blocking=False):
+            self._begun = now
             try:
                 self._value = self._read()
             finally:
                 self._next = time.monotonic() + 1.0
                 self._lock.release()
+        elif now - self._begun > LATE_SECONDS:
+            return self._unknown
         return self._value
 
 
@@ -84,6 +94,7 @@ class Connection:
 
     def stop(self) -> None:
         """Leave the cluster; the replicas stay for other web processes."""
+        atexit.unregister(self.stop)
         self._stopping.set()
         self._tried.set()
         handle, self._handle = self._handle, None
@@ -98,6 +109,7 @@ class Connection:
         while not self._stopping.is_set():
             try:
                 connect(self._settings)
+                atexit.register(self.stop)  # called before Ray's own, which leaves calls under way to crash
                 self._handle = deploy(self._settings)
                 self._failure = None
                 LOG.info("connected to the segmenter replicas")
