@@ -83,12 +83,13 @@ class RoundTask:
             return set()
         ray.cancel(self._task)
         patience = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < patience:
-            if self._is_over():
-                return set()
+        while not self._is_over():
+            if time.monotonic() > patience:
+                ray.cancel(self._task, force=True)
+                return self._ended("is ended by force")
             time.sleep(0.1)
-        ray.cancel(self._task, force=True)
-        return {self.worker} - {""}
+        self._ended("")
+        return set()
 
     def abandon(self) -> None:
         """Forget the task, whose process is silent; Ray may find out what has become of it."""
