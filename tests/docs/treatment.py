@@ -29,14 +29,13 @@ PIXELS = "tests/backend/test_evaluate_pixels_command.py::test_eight_budgets_and_
 PRECOMPUTE = (
     "tests/backend/test_precompute_command.py::test_a_project_is_encoded_once_and_the_server_finds_it"
 )
-SHARED = (
-    "tests/backend/learning/test_shared_versions.py::"
-    "test_a_machine_fetches_what_another_has_published_and_keeps_it"
-)
 ENGINE = "tests/backend/engines/test_engine_contract.py::test_masks_are_equal_bit_for_bit"
 FETCH = "tests/backend/test_weights_command.py::test_fetch_shows_the_licence_downloads_and_converts"
 IMPORT = "tests/model_zoo/test_weight_store.py::test_an_imported_file_is_used"
 DEMO = "tests/backend/demo/test_run.py::test_a_second_run_goes_on_where_the_first_ended"
+SIZE = "tests/backend/learning/test_project_size.py::test_memory_of_a_round_hardly_grows_with_the_number_of_tasks"
+TWO_SERVERS = "tests/backend/test_two_servers.py::test_mixed_requests_of_two_servers"
+SHARED = "tests/backend/test_shared.py::test_a_folder_comes_back_as_it_was"
 
 RUN = (
     "clickpick serve",
@@ -103,6 +102,9 @@ NOT_RUN = {
         PLACE,
         "tests/e2e/test_faults.py::test_postgresql_restarted_while_rounds_run_loses_and_doubles_nothing",
     ),
+    "CLICKPICK_SHARED=/mnt/clickpick clickpick serve": NotRun(PLACE, TWO_SERVERS),
+    "CLICKPICK_SHARED=s3://bucket/clickpick clickpick serve": NotRun(PLACE, SHARED),
+    "CLICKPICK_SHARED=gs://bucket/clickpick clickpick serve": NotRun(PLACE),
     "clickpick backup FILE": NotRun("names no file; with one it is run"),
     "clickpick precompute --project 7": NotRun(
         "needs weights that are no part of the repository", PRECOMPUTE
@@ -158,14 +160,8 @@ NOT_RUN = {
     "python -m benchmarks.regions DATA": NotRun(HOURS),
     "python -m benchmarks.retrain --plot FILE": NotRun(HOURS),
     "python -m benchmarks.load": NotRun(HOURS),
-    "python -m benchmarks.project_size": NotRun(
-        HOURS,
-        "tests/backend/learning/test_project_size.py::test_memory_of_a_round_hardly_grows_with_the_number_of_tasks",
-    ),
+    "python -m benchmarks.project_size --tasks 5000 100000 --annotated 4000": NotRun(HOURS, SIZE),
     "python -m benchmarks.superseded --tasks 600": NotRun(HOURS),
-    "CLICKPICK_SHARED=/mnt/clickpick clickpick serve": NotRun(PLACE, SHARED),
-    "CLICKPICK_SHARED=s3://bucket/clickpick clickpick serve": NotRun(PLACE, SHARED),
-    "CLICKPICK_SHARED=gs://bucket/clickpick clickpick serve": NotRun(PLACE, SHARED),
     "python -m benchmarks.against_example": NotRun(HOURS),
     "python -m benchmarks.suggestions --segmenter clicknet+gp": NotRun(HOURS),
     "python -m scripts.guide_pictures": NotRun("takes Label Studio and a browser two minutes"),
