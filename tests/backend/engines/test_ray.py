@@ -21,9 +21,10 @@ from backend.errors import ModelUnavailable, TooLate
 from backend.settings import Settings
 from tests.backend.app.bodies import body_of, click
 from tests.backend.engines.ray_scenes import Scene, Studio
+from tests.backend.engines.soak import SOAK_ONLY
 from tests.fakes.ray_cluster import LocalCluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, SOAK_ONLY]
 
 PLACE = (10, 30)
 PATIENCE = 180.0

@@ -15,11 +15,12 @@ from backend.round_queue import DEEP, INSTANT, SILENCE_LIMIT
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.conftest import answers, jpeg
+from tests.backend.engines.soak import SOAK_ONLY
 from tests.backend.ray_cluster import RayNodes, wait_until
 from tests.fakes.http_server import Answer
 from tests.fakes.label_studio import FakeLabelStudio
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300), SOAK_ONLY]
 
 POOL = 60
 

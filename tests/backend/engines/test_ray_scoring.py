@@ -20,10 +20,11 @@ from backend.settings import Settings
 from backend.studio import TaskInfo
 from label_config import read_schema
 from tests.backend.conftest import answers
+from tests.backend.engines.soak import SOAK_ONLY
 from tests.backend.learning.loop import Loop
 from tests.fakes.label_studio import FakeLabelStudio
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.usefixtures("cluster"), SOAK_ONLY]
 
 
 @pytest.fixture
