@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.learning.pushing import Pusher, Queue
+from backend.learning.versions import Versions
 from backend.service import Service
 from backend.studio import TaskInfo
 from tests.backend.app.bodies import body_of
@@ -99,15 +100,17 @@ def test_a_version_published_while_a_task_waits_for_the_model_is_the_one_it_open
     project, tasks = pixel_project
     learner = fake_learners.FakeLearner(fake_learners.INSTANT, behaviour)
     learner.classes = CLASSES
+    versions = Versions(service.store, service.settings.versions_folder)
     names: list[str] = []
-    real = service.engine.run
+    real = service.engine.propose
 
-    def publish_first(work: Any, *more: Any) -> Any:
-        made = service._opening.versions.publish(project, learner, digest="d" * 64, labels=1, metrics={})
-        names.append(made.name)
-        return real(work, *more)
+    def publish_first(*call: Any) -> Any:
+        if not names:
+            made = versions.publish(project, learner, digest="d" * 64, labels=1, metrics={})
+            names.append(made.name)
+        return real(*call)
 
-    monkeypatch.setattr(service.engine, "run", publish_first)
+    monkeypatch.setattr(service.engine, "propose", publish_first)
     config = fake.projects[project]["label_config"]
     client.post("/setup", json={"project": f"{project}.1", "schema": config})
     (answer,) = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"]

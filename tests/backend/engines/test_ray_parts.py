@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from backend import errors
-from backend.engines import ray_connection, ray_replica, ray_serve
+from backend.engines import ray_connection, ray_replica
 from backend.engines.installed import check_engine
 from backend.engines.ray_connection import STARTING, UNREACHABLE, Connection, Fresh
 from backend.engines.ray_messages import INTERNAL, Call, Failure, Recorder
@@ -189,14 +189,6 @@ def test_a_connection_is_tried_again_and_calls_are_told_why_meanwhile(
         time.sleep(0.02)
     assert connection.handle(0) is not None
     connection.stop()
-
-
-def test_without_a_cluster_it_is_said_what_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_serve.ray, "is_initialized", lambda: False)
-    with pytest.raises(ModelUnavailable) as info:
-        ray_serve.connect("127.0.0.1:1")
-    assert "no Ray cluster was found at '127.0.0.1:1'" in str(info.value)
-    assert "`ray start --head`" in str(info.value)
 
 
 def test_a_figure_is_read_by_one_caller_and_others_do_not_trust_the_last_one_for_long(

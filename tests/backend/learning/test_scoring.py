@@ -35,7 +35,7 @@ class Elsewhere:
         self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean, is_over: IsOver
     ) -> Proposals:
         try:
-            for tasks in chunks:
+            for tasks in list(chunks) if self._ahead else chunks:
                 self.asked.append([task.id for task in tasks])
                 self.told.append(mean())
                 for task in tasks:
