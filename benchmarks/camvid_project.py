@@ -100,12 +100,14 @@ class Place:
 
 
 @contextmanager
-def labelling(kind: Kind, camvid: CamVid, executable: Path, settings: dict[str, Any]) -> Iterator[Place]:
-    """Servers of their own, and a connected project with all training images."""
+def labelling(
+    kind: Kind, camvid: CamVid, executable: Path, settings: dict[str, Any], port: int
+) -> Iterator[Place]:
+    """Servers of their own, and a connected project with all training images. port: for Label Studio, if it is free."""
     config = render(kind, camvid.classes)
     with (
         tempfile.TemporaryDirectory() as folder,
-        LabelStudioServer(executable, Path(folder) / "label-studio", port=8280) as server,
+        LabelStudioServer(executable, Path(folder) / "label-studio", port=port) as server,
     ):
         token, data = server.token(), Path(folder) / "clickpick"
         with server.session() as session, clickpick(server.url, token, data, **settings) as running:

@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> None:
         full(camvid)
     for way in (way for way in options.ways if way != "full"):
         kind: Kind = "both" if way == "clicks" else "pixel"
-        with labelling(kind, camvid, options.label_studio, SETTINGS[way]) as at:
+        with labelling(kind, camvid, options.label_studio, SETTINGS[way], options.port) as at:
             if way == "pixelpick":
                 all_at_once(at, PixelPerson(at.stream, tool, own_tool=True), tool, options.goal)
             else:
@@ -168,6 +168,9 @@ if __name__ == "__main__":
     parser.add_argument("--measured", type=int, default=20, help="tasks between figures")
     parser.add_argument("--first-measured", type=int, nargs="*", default=[5, 10])
     parser.add_argument("--most-tasks", type=int, default=10_000)
+    parser.add_argument(
+        "--port", type=int, default=8180, help="of Label Studio; several runs at once need several"
+    )
     parser.add_argument("--thin", type=int, default=1, help="every n-th image only, for a try")
     parser.add_argument("--label-studio", type=Path, default=default)
     run(parser.parse_args())

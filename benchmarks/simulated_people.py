@@ -6,7 +6,8 @@ the editor would store; what it costs is counted in `benchmarks.human_time`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from model_zoo.evaluation.metrics import iou
 from model_zoo.prompt import Click
 
 UNLABELLED = 255
+PATIENCE = 300.0
 SMALLEST = 200
 """Pixels of a part of the truth below which nobody clicks a mask for it: a tenth of a percent of 480x360."""
 GOOD = 0.85
@@ -69,15 +71,21 @@ class Stream:
 
         newest: of the prediction made last, whichever version the project serves.
         """
-        shown = task["predictions"]
-        if not newest:
-            served = self.call("GET", f"/api/projects/{self.project}")["model_version"]
-            shown = [one for one in shown if one["model_version"] == served]
-        if not shown:
-            raise RuntimeError(f"task {task['id']} has no prediction to start from")
+        shown = list(task["predictions"]) if newest else self._served(int(task["id"]))
         latest = max(shown, key=lambda one: one["id"])
         queries = [dict(one) for one in latest["result"] if one["from_name"] == self._query]
         return queries, int(latest["id"])
+
+    def _served(self, task: int) -> list[dict[str, Any]]:
+        """A task's predictions of the version that the project serves, waited for: these people take no time."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            served = self.call("GET", f"/api/projects/{self.project}")["model_version"]
+            found = self.call("GET", f"/api/tasks/{task}/")["predictions"]
+            if shown := [one for one in found if one["model_version"] == served]:
+                return shown
+            time.sleep(0.5)
+        raise TimeoutError(f"task {task} got no prediction of {served}")
 
     @property
     def _query(self) -> str:
@@ -247,6 +255,3 @@ class ClickPerson:
         answer = self._stream.call("POST", path, json={"task": task, "context": {"result": context}})
         (region,) = answer["data"]["result"]
         return dict(region)
-
-
-Annotate = Callable[[Mapping[str, Any]], Turn]

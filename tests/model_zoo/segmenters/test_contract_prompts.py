@@ -64,8 +64,8 @@ def test_the_order_of_clicks_matters_where_the_model_says_so(segmenter: Segmente
         replay(segmenter, Prompt(clicks)).logits
         for clicks in ((first, second, negative), (second, first, negative), (first, negative, second))
     ]
-    # Answers are repeatable to the bit, so the least difference comes from the order; how large it is with random weights
-    # depends on the processor.
+    # Answers are repeatable to the bit, so the least difference comes from the order; how large it is with random
+    # weights depends on the processor.
     assert max(difference(answers[0], other) for other in answers[1:]) > 0.0
 
 
