@@ -1,7 +1,7 @@
 """What Label Studio and ClickPick make people wait for, in a real browser: medians in seconds, one JSON line.
 
-A key of the ring, of a class, a click until its mask is drawn, the tick, and submitting until the next task can be
-worked on. On images of CamVid's size that the person opens one after another; presses are those of Playwright.
+A key until the next ring is selected, a key until its class is shown, and submitting until the next task can be worked
+on, in the label stream on images of CamVid's size; presses are those of Playwright.
 """
 
 from __future__ import annotations
@@ -71,20 +71,6 @@ def pixels(watch: Watch, project: int, tasks: int) -> None:
         page.wait_until_ready()
 
 
-def clicks(watch: Watch, project: Project, tasks: int) -> None:
-    page, rng = watch.page, np.random.default_rng(0)
-    shown = "() => Htx.annotationStore.selected.suggestions.size"
-    for task in project.tasks[:tasks]:
-        page.open_task(project.id, task)
-        page.auto_annotation()
-        page.press("1", "m")
-        row, col = rng.uniform(0.3, 0.7, 2) * (HEIGHT, WIDTH)
-        page.point_of(row, col)
-        watch.change("mask", lambda r=row, c=col: page.click(r, c), shown)
-        page.page.wait_for_timeout(300)
-        watch.change("accept", page.accept, shown)
-
-
 def run(executable: Path, browser: str, tasks: int) -> None:
     photos = photographs(4 * tasks, HEIGHT, WIDTH)
     with (
@@ -94,13 +80,11 @@ def run(executable: Path, browser: str, tasks: int) -> None:
     ):
         token = server.token()
         asked = Project(server, token, photos, render("pixel", CLASSES))
-        clicked = Project(server, token, photos[:tasks], render("click", CLASSES))
         data = Path(folder) / "clickpick"
         with clickpick(server.url, token, data) as running:
             store = Store(f"sqlite:///{data / 'clickpick.db'}")
             studio = Studio(server.url, token)
-            for project in (asked, clicked):
-                connect(studio, project.id, running.url)
+            connect(studio, asked.id, running.url)
             wait_until(lambda: store.rounds.history(asked.id) and not store.rounds.has_work(asked.id))
             chromium = playwright.chromium.launch(executable_path=browser, args=BROWSER_FLAGS)
             page = StudioPage(
@@ -109,7 +93,6 @@ def run(executable: Path, browser: str, tasks: int) -> None:
             page.login(server.username, server.password)
             watch = Watch(page)
             pixels(watch, asked.id, tasks)
-            clicks(watch, clicked, tasks)
             chromium.close()
             studio.close()
             store.close()
