@@ -63,7 +63,7 @@ def draw(lines: list[dict[str, Any]], tool: ToolTimes, levels: tuple[float, floa
     axes.set_xscale("log")
     axes.set_xlabel("hours of a person's work")
     axes.set_ylabel("mIoU on validation images, %")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path)
 
