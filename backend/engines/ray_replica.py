@@ -47,7 +47,11 @@ WEB_ONLY = (
 def replica_settings(settings: Settings) -> dict[str, Any]:
     """All settings by name, as replicas are made with them."""
     defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in WEB_ONLY}
-    return {**settings.model_dump(), **defaults}
+    folders = {
+        "data": settings.data.absolute(),
+        "weights": settings.weights and settings.weights.absolute(),
+    }  # replicas start in another folder than web processes
+    return {**settings.model_dump(), **defaults, **folders}
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
