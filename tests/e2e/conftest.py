@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ SCREENSHOTS = ROOT / "artifacts" / "e2e"
 STUDIO_PORT = 8130
 BACKEND_PORT = 8131
 ROUND_SECONDS = 90.0
+ENGINE = os.environ.get("CLICKPICK_TEST_ENGINE", "local")
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -56,17 +57,13 @@ class Project:
 class Backend:
     """The ClickPick server, and what a test wants to know of its rounds."""
 
-    def __init__(self, server: ClickPickServer, data: Path) -> None:
+    def __init__(self, server: ClickPickServer) -> None:
         self.server = server
-        self.data = data
 
     def rounds(self, project: int) -> list[Round]:
         """Newest first."""
-        store = Store(f"sqlite:///{self.data / 'clickpick.db'}")
-        try:
+        with closing(Store(store_url(self.server))) as store:
             return store.rounds.history(project)
-        finally:
-            store.close()
 
     def wait_for_rest(self, project: int, after: int = 0) -> Round:
         """The last round of the project, once a round later than number ``after`` is over and none waits."""
@@ -110,28 +107,50 @@ def studio(studio_server: LabelStudioServer) -> Iterator[Studio]:
         yield client
 
 
+def store_url(server: ClickPickServer) -> str:
+    """Where a server keeps its tables."""
+    data = Path(server.environment["CLICKPICK_DATA"])
+    return server.environment["CLICKPICK_DATABASE_URL"] or f"sqlite:///{data / 'clickpick.db'}"
+
+
+@contextmanager
+def nodes_of_engine() -> Iterator[LocalCluster | None]:
+    """A cluster for one server's engine ray; none for the local engine."""
+    if ENGINE == "ray":
+        with LocalCluster(nodes=2) as cluster:
+            yield cluster
+    else:
+        yield None
+
+
+def choice_of(cluster: LocalCluster | None) -> dict[str, str]:
+    """The environment that chooses the engine. Replicas, a round and shards of its queue share the nodes' two cores."""
+    if cluster is None:
+        return {}
+    return {
+        "CLICKPICK_ENGINE": "ray",
+        "CLICKPICK_RAY_ADDRESS": cluster.address,
+        "CLICKPICK_RAY_MIN_REPLICAS": "2",
+        "CLICKPICK_RAY_MAX_REPLICAS": "2",
+        "CLICKPICK_RAY_CPUS": "0.25",
+        "CLICKPICK_RAY_ROUND_CPUS": "0.25",
+    }
+
+
 @pytest.fixture(scope="session")
-def engine() -> Iterator[dict[str, str]]:
-    """The environment that chooses the engine."""
-    if os.environ.get("CLICKPICK_TEST_ENGINE", "local") != "ray":
-        yield {}
-        return
-    with LocalCluster(nodes=2) as cluster:
-        yield {
-            "CLICKPICK_ENGINE": "ray",
-            "CLICKPICK_RAY_ADDRESS": cluster.address,
-            "CLICKPICK_RAY_MIN_REPLICAS": "2",
-            "CLICKPICK_RAY_MAX_REPLICAS": "2",
-        }
+def engine(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment of the server of most tests: on a cluster, its tables are in PostgreSQL."""
+    with nodes_of_engine() as cluster:
+        database = request.getfixturevalue("postgres").new_database() if cluster else ""
+        yield {**choice_of(cluster), "CLICKPICK_DATABASE_URL": database}
 
 
 @pytest.fixture(scope="session")
 def backend(
     studio_server: LabelStudioServer, engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:
-    data = tmp_path_factory.mktemp("clickpick")
     server = ClickPickServer(
-        data,
+        tmp_path_factory.mktemp("clickpick"),
         studio_url=studio_server.url,
         token=studio_server.token(),
         port=BACKEND_PORT,
@@ -139,7 +158,7 @@ def backend(
         settings={"GUNICORN_CMD_ARGS": "--access-logfile -", **engine},
     )
     with server:
-        yield Backend(server, data)
+        yield Backend(server)
 
 
 @pytest.fixture

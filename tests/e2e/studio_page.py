@@ -129,7 +129,7 @@ class StudioPage:
 
     def click(self, row: float, col: float, *, alt: bool = False) -> None:
         """At a point of the upright image, which is scrolled into view before."""
-        x, y = self._visible_point(row, col)
+        x, y = self.bring_into_view(row, col)
         if alt:
             self.page.keyboard.down("Alt")
         self.page.mouse.click(x, y)
@@ -220,7 +220,8 @@ class StudioPage:
         assert bar is not None
         self.page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] - 4)
 
-    def _visible_point(self, row: float, col: float) -> tuple[float, float]:
+    def bring_into_view(self, row: float, col: float) -> tuple[float, float]:
+        """Where a point of the upright image is on the screen, after scrolling to it."""
         x, y = self.point_of(row, col)
         size = self.page.viewport_size or {"width": 0, "height": 0}
         if not 60 < y < size["height"] - 80:  # between the head and the bottom bar

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from backend.demo.clickpick import ClickPickServer
 from backend.demo.label_studio import LabelStudioServer
-from backend.demo.process import with_no_proxy
 from backend.settings import Settings
 from label_config import render
 from tests.backend.conftest import CLASSES, answers, jpeg
 from tests.e2e.conftest import Backend
 from tests.e2e.studio_api import Api
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -31,14 +28,11 @@ CREDENTIALS = {
     "CLICKPICK_BASIC_AUTH_PASS": "aPassword-7f3d",
     "CLICKPICK_WEBHOOK_SECRET": "aWebhookSecret-55e1",
 }
-PATIENCE = 90.0
 
 
 @pytest.fixture(scope="module")
-def guarded(
-    studio_server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Backend, dict[str, str]]]:
-    """ClickPick with credentials and all details in its log, and the environment of its commands."""
+def guarded(studio_server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """ClickPick with credentials and all details in its log."""
     data = tmp_path_factory.mktemp("guarded")
     settings = {
         **CREDENTIALS,
@@ -47,17 +41,8 @@ def guarded(
     }
     token = studio_server.token()
     server = ClickPickServer(data, studio_url=studio_server.url, token=token, port=PORT, settings=settings)
-    environment = with_no_proxy(
-        {
-            **os.environ,
-            **settings,
-            "LABEL_STUDIO_URL": studio_server.url,
-            "LABEL_STUDIO_API_KEY": token,
-            "CLICKPICK_DATA": str(data),
-        }
-    )
     with server:
-        yield Backend(server, data), environment
+        yield Backend(server)
 
 
 def command(environment: Mapping[str, str], *arguments: str) -> str:
@@ -74,17 +59,8 @@ def command(environment: Mapping[str, str], *arguments: str) -> str:
     return run.stdout + run.stderr
 
 
-def wait_for(condition: Any, what: str) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < limit, what
-        time.sleep(0.25)
-
-
-def test_all_that_label_studio_does_comes_in_and_strangers_do_not(
-    api: Api, guarded: tuple[Backend, dict[str, str]]
-) -> None:
-    backend, environment = guarded
+def test_all_that_label_studio_does_comes_in_and_strangers_do_not(api: Api, guarded: Backend) -> None:
+    backend, environment = guarded, guarded.server.environment
     url = backend.server.url
     project = api.create_project("guarded", render("both", CLASSES))
     tasks = api.upload(project, {f"photo-{n}.jpg": jpeg(n) for n in range(3)})
@@ -106,9 +82,9 @@ def test_all_that_label_studio_does_comes_in_and_strangers_do_not(
     submitted = {"result": answers(tasks[1])}
     api.call("POST", f"/api/tasks/{tasks[1]}/annotations/", json=submitted)
     reasons = "annotation_created"
-    wait_for(lambda: any(r.reason == reasons for r in backend.rounds(project)), "the webhook came in")
+    wait_until(lambda: any(r.reason == reasons for r in backend.rounds(project)), "the webhook came in")
     api.call("POST", f"/api/ml/{model['id']}/train", json={})
-    wait_for(lambda: any(r.reason == "asked for" for r in backend.rounds(project)), "the button came in")
+    wait_until(lambda: any(r.reason == "asked for" for r in backend.rounds(project)), "the button came in")
     backend.wait_for_rest(project)
     versions = api.call("GET", f"/api/ml/{model['id']}/versions")["versions"]
     assert any(f"clickpick-{project}-v1" in str(version) for version in versions)
@@ -124,9 +100,9 @@ def test_all_that_label_studio_does_comes_in_and_strangers_do_not(
     _no_secret_in(api, guarded, said)
 
 
-def _no_secret_in(api: Api, guarded: tuple[Backend, dict[str, str]], said: list[str]) -> None:
+def _no_secret_in(api: Api, backend: Backend, said: list[str]) -> None:
     """Neither in the log, written with all details, nor in what the commands said, nor in the settings' repr."""
-    backend, environment = guarded
+    environment = backend.server.environment
     user, password, secret = CREDENTIALS.values()
     legacy = api.call("GET", "/api/current-user/token")["token"]  # each /setup carries it
     settings = repr(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from backend.demo.label_studio import LabelStudioServer
 from label_config import Query, mask_regions, query_regions, read_masks, read_schema
 from label_config.templates import render
 from tests.e2e.conftest import Backend, Project
@@ -42,29 +40,22 @@ _POINTS = """() => {
 class Export:
     """Runs the command against the real Label Studio, into a folder of its own."""
 
-    studio_server: LabelStudioServer
-    data: Path
+    environment: Mapping[str, str]
     folder: Path
 
     def __call__(self, project: int, *arguments: str) -> str:
-        values = {
-            **os.environ,
-            "LABEL_STUDIO_URL": self.studio_server.url,
-            "LABEL_STUDIO_API_KEY": self.studio_server.token(),
-            "CLICKPICK_DATA": str(self.data),
-        }
         command = [sys.executable, "-m", "backend.cli", "export", "--project", str(project)]
         done = subprocess.run(
             [*command, "--out", str(self.folder), *arguments],
-            env=values, capture_output=True, text=True, timeout=240, check=False,
+            env=self.environment, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 
 
 @pytest.fixture
-def export(studio_server: LabelStudioServer, backend: Backend, tmp_path: Path) -> Export:
-    return Export(studio_server, backend.data, tmp_path / "out")
+def export(backend: Backend, tmp_path: Path) -> Export:
+    return Export(backend.server.environment, tmp_path / "out")
 
 
 def test_a_polygon_edited_after_acceptance_is_exported_as_it_was_left(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from backend.connect import connect
 from backend.demo.clickpick import ClickPickServer
@@ -27,20 +29,24 @@ from backend.learning.versions import Versions
 from backend.store import Store
 from backend.studio import Studio
 from label_config.templates import render
-from tests.e2e.conftest import SCREENSHOTS, Project
+from tests.e2e.conftest import ENGINE, SCREENSHOTS, Project, choice_of, nodes_of_engine, store_url
 from tests.e2e.scenes import LAND, Scene, jpeg, land_scene
 from tests.e2e.studio_api import Api
 from tests.fakes.postgres import PostgresServer
+from tests.fakes.ray_cluster import LocalCluster
+from tests.people import People
+from tests.waiting import wait_until
 
 SOAK = os.environ.get("CLICKPICK_SOAK") == "1"
 KILLS = 200 if SOAK else 6
 TASKS = 40 if SOAK else 8
 RESTARTS = 20 if SOAK else 2
+NODES = 12 if SOAK else 2
 AWAY_SECONDS = 300.0 if SOAK else 5.0
 SEED = 20240501
 PIXELS = 4
 PATIENCE = 300.0
-TRAINING = "backend.engines.worker"
+TRAINING = re.compile(r"^backend\.engines\.worker$|^ray::run_rounds")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(4 * 3600 if SOAK else 900)]
 Labels = dict[tuple[int, int, int], str]
@@ -50,10 +56,11 @@ Labels = dict[tuple[int, int, int], str]
 class Victim:
     """A ClickPick server of its own, whose processes may be killed, and what was answered in its project."""
 
-    def __init__(self, server: ClickPickServer, data: Path, api: Api, database_url: str = "") -> None:
+    def __init__(self, server: ClickPickServer, data: Path, api: Api, nodes: LocalCluster | None) -> None:
         self.server = server
         self.data = data
-        self.database_url = database_url or f"sqlite:///{data / 'clickpick.db'}"
+        self.database_url = store_url(server)
+        self.nodes = nodes
         self.project = Project(0, ())
         self.expected: Labels = {}
         self._api = api
@@ -98,19 +105,28 @@ class Victim:
     def processes(self) -> dict[str, list[psutil.Process]]:
         """This server's processes by kind: "training", the web "worker", and "other", gunicorn's master among them."""
         found: dict[str, list[psutil.Process]] = {"training": [], "worker": [], "other": []}
-        for process in filter(self._is_mine, psutil.process_iter()):
+        mine = [process for process in psutil.process_iter() if self.is_mine(process)]
+        for process in [*mine, *(self.nodes.processes() if self.nodes else [])]:
             with suppress(psutil.Error):
                 found[_kind(process)].append(process)
         return found
 
-    def _is_mine(self, process: psutil.Process) -> bool:
+    def is_mine(self, process: psutil.Process) -> bool:
+        """Whether a process is of this server, rather than of the cluster."""
         with suppress(psutil.Error):
             return process.environ().get("CLICKPICK_DATA") == str(self.data)
         return False
 
     def kill(self, what: str) -> None:
-        """SIGKILL, to "training", to the web "worker", or to "all" at once; the server is started again."""
+        """SIGKILL: to "training", to the web "worker", to "all" at once, or to the "node" where a round runs.
+
+        What does not start again by itself is started.
+        """
         processes = self.processes()
+        if self.nodes and what == "node":
+            self.nodes.kill_node(*(process.pid for process in processes["training"][:1]))
+            self.nodes.add_node()
+            return
         victims = [*chain.from_iterable(processes.values())] if what == "all" else processes[what]
         for process in victims:
             with suppress(psutil.Error):
@@ -154,7 +170,7 @@ class Victim:
 
 def _kind(process: psutil.Process) -> str:
     command, parent = process.cmdline(), process.parent()
-    if TRAINING in command:
+    if any(TRAINING.search(word) for word in command):
         return "training"
     is_worker = "gunicorn" in command and parent is not None and parent.cmdline() == command
     return "worker" if is_worker else "other"
@@ -168,42 +184,69 @@ def _stored(store: Store, project: int) -> Labels:
 def running(
     studio_server: LabelStudioServer, api: Api, studio: Studio, data: Path, database_url: str = ""
 ) -> Iterator[Victim]:
-    server = ClickPickServer(
-        data,
-        studio_url=studio_server.url,
-        token=studio_server.token(),
-        port=8141,
-        log=SCREENSHOTS / "clickpick-faults.log",
-        settings={"CLICKPICK_DATABASE_URL": database_url},
-    )
-    found = Victim(server, data, api, database_url)
-    try:
-        server.start()
-        found.fill(studio)
-        yield found
-    finally:
-        server.stop()
-    deadline = time.monotonic() + 30
-    while left := [*chain.from_iterable(found.processes().values())]:
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.2)
+    with nodes_of_engine() as nodes:
+        server = ClickPickServer(
+            data,
+            studio_url=studio_server.url,
+            token=studio_server.token(),
+            port=8141,
+            log=SCREENSHOTS / "clickpick-faults.log",
+            settings={"CLICKPICK_DATABASE_URL": database_url, **choice_of(nodes)},
+        )
+        found = Victim(server, data, api, nodes)
+        try:
+            server.start()
+            found.fill(studio)
+            yield found
+        finally:
+            server.stop()
+        wait_until(lambda: not any(found.is_mine(each) for each in psutil.process_iter()), "its end", 30)
 
 
 @pytest.fixture
-def victim(studio_server: LabelStudioServer, api: Api, studio: Studio, tmp_path: Path) -> Iterator[Victim]:
-    with running(studio_server, api, studio, tmp_path) as found:
+def victim(
+    studio_server: LabelStudioServer,
+    api: Api,
+    studio: Studio,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Victim]:
+    database_url = request.getfixturevalue("postgres_url") if ENGINE == "ray" else ""
+    with running(studio_server, api, studio, tmp_path, database_url) as found:
         yield found
 
 
 def test_processes_killed_at_any_moment_lose_and_double_nothing(victim: Victim, studio: Studio) -> None:
     chance = random.Random(SEED)
+    victims = ("training", "worker", "all", *(["node"] if victim.nodes else []))
     for turn in range(KILLS):
         victim.answer(turn)
-        wait_for(lambda: victim.processes()["training"], "a training process")
+        wait_until(lambda: victim.processes()["training"], "a training process")
         time.sleep(chance.uniform(0, 8))
-        victim.kill(chance.choices(("training", "worker", "all"), (3, 1, 1))[0])
+        victim.kill(chance.choices(victims, (3, 1, 1, 1)[: len(victims)])[0])
     victim.answer(KILLS)
     victim.settle()
+    victim.audit(studio)
+
+
+@pytest.mark.skipif(ENGINE != "ray", reason="a node is one of a cluster: CLICKPICK_TEST_ENGINE=ray")
+def test_nodes_that_die_in_rounds_take_no_click_with_them(victim: Victim, api: Api, studio: Studio) -> None:
+    chance = random.Random(SEED)
+    config = render("click", LAND)
+    number = api.create_project("clicks meanwhile", config)
+    images = {f"{seed}.jpg": jpeg(land_scene(seed).image) for seed in range(4)}
+    tasks = [api.call("GET", f"/api/tasks/{task}/") for task in api.upload(number, images)]
+    wait_until(lambda: requests.get(f"{victim.server.url}/ready", timeout=20).ok, "replicas")
+    with People(victim.server.url, number, config, tasks, land_scene(0).truth.shape) as people:
+        for turn in range(NODES):
+            before = people.answered
+            victim.answer(turn)
+            wait_until(lambda: victim.processes()["training"], "a round")
+            time.sleep(chance.uniform(0, 4))
+            victim.kill("node")
+            wait_until(lambda b=before: people.answered > b + 10, "clicks to go on")  # type: ignore[misc]
+        victim.settle()
+    assert people.failed == []
     victim.audit(studio)
 
 
@@ -242,10 +285,3 @@ def test_postgresql_restarted_while_rounds_run_loses_and_doubles_nothing(
         victim.answer(RESTARTS)
         victim.settle()
         victim.audit(studio)
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.1)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from label_config import render
 from tests.e2e.conftest import SCREENSHOTS, Backend, Project
-from tests.e2e.scenes import LAND, jpeg, land_scene
+from tests.e2e.scenes import LAND, jpeg, land_scene, ring_scene
 from tests.e2e.studio_api import Api
 
 pytestmark = pytest.mark.e2e
@@ -77,6 +77,17 @@ def test_a_project_that_learns(new_project: NewProject, api: Api, backend: Backe
     expect(page.locator("#pictures img")).to_have_count(6, timeout=30_000)
     _look(page, "learnt")
     _roll_back_by_keys(page, backend, project.id, last.id)
+
+
+def test_a_project_of_clicks_alone(new_project: NewProject, api: Api, backend: Backend, page: Page) -> None:
+    scene = ring_scene(300, 400)
+    project = new_project("Rings", render("click", ["ring"]), {"ring.jpg": jpeg(scene.image)})
+    page.goto(f"{backend.server.url}/status/")
+    page.get_by_role("link", name=f"Project {project.id}").click()
+    expect(page.get_by_role("heading", name="Rings")).to_be_visible()
+    expect(page.locator("#figures")).to_contain_text("0 of 1", timeout=30_000)
+    expect(page.locator("#checks")).to_contain_text("checks by", timeout=60_000)
+    _look(page, "clicks")
 
 
 def _look(page: Page, name: str) -> None:

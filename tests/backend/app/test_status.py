@@ -9,8 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from backend.doctor.finding import Finding
 from backend.service import Service
+from label_config import render
+from tests.backend.conftest import CLASSES, jpeg
 from tests.backend.status.conftest import version
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -113,6 +118,29 @@ def test_versions_that_cannot_come_back(
     assert answer.status_code == 400
     assert said in answer.json["error"]
     assert service.store.wanted_version(project) is None
+
+
+def test_a_project_of_clicks_alone_has_a_page_of_its_speed_and_checks(
+    client: FlaskClient, service: Service, fake: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = Finding("sampling", "warning", "tasks come in order", "run `clickpick connect`")
+    monkeypatch.setattr("backend.doctor.diagnose", lambda *_: [finding])
+    config = render("click", CLASSES)
+    project = fake.add_project(config)
+    fake.upload(project, "a.jpg", jpeg(1))
+    assert client.get(f"/status/{project}").status_code == 404
+    body = {"project": f"{project}.1", "schema": config, "hostname": "", "access_token": ""}
+    assert client.post("/setup", json=body).status_code == 200
+    assert f'href="{project}"' in client.get("/status/").text
+    assert service.store.projects() == [], "nobody looks for labels there"
+    service.metrics.observe("click", 0.035)
+    client.get(f"/status/{project}")
+    wait_until(lambda: service.watch.known(project).checked, "the doctor")
+    wait_until(lambda: service.watch.known(project).tasks is not None, "Label Studio's side")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", client.get(f"/status/{project}").text))
+    for said in ("0 of 1 tasks in Label Studio", "35 ms", "tasks come in order", "A click, in all"):
+        assert said in text, said
+    assert "mIoU" not in text
 
 
 def test_unknown_projects(client: FlaskClient) -> None:

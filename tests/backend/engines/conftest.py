@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -20,9 +19,6 @@ from backend.store import Store
 from tests.backend.engines.ray_scenes import Studio
 from tests.fakes.ray_cluster import LocalCluster
 
-if TYPE_CHECKING:
-    from tests.backend.ray_cluster import RayNodes
-
 
 @pytest.fixture(scope="session")
 def studio() -> Iterator[Studio]:
@@ -33,7 +29,7 @@ def studio() -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[LocalCluster]:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    with LocalCluster(nodes=2) as cluster:
+    with LocalCluster(nodes=1, head_cores=1) as cluster:
         yield cluster
 
 
@@ -87,10 +83,12 @@ def ray_engine(ray_settings: Settings, engine_store: Store) -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[RayNodes]:
+def cluster() -> Iterator[LocalCluster]:
     """Nodes that can be killed one by one, joined by this process. Whoever kills a node adds another one."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    from tests.backend.ray_cluster import ray_nodes
+    import ray
 
-    with ray_nodes(2) as nodes:
+    with LocalCluster(nodes=2) as nodes:
+        ray.init(nodes.address, namespace="clickpick", configure_logging=False, log_to_driver=False)
         yield nodes
+        ray.shutdown()

@@ -7,7 +7,6 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,18 +22,12 @@ from tests.backend.app.bodies import body_of, click
 from tests.backend.engines.ray_scenes import Scene, Studio
 from tests.backend.engines.soak import SOAK_ONLY
 from tests.fakes.ray_cluster import LocalCluster
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, SOAK_ONLY]
 
 PLACE = (10, 30)
 PATIENCE = 180.0
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.1)
 
 
 def replicas(engine: RayEngine) -> dict[str, int]:
@@ -54,7 +47,7 @@ def segment(engine: RayEngine, scene: Scene, number: int = 0) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _all_up(ray_engine: RayEngine) -> None:
-    wait_for(lambda: len(replicas(ray_engine)) == 2, "both replicas")
+    wait_until(lambda: len(replicas(ray_engine)) == 2, "both replicas")
 
 
 def test_each_image_is_kept_by_one_of_the_replicas(ray_engine: RayEngine, studio: Studio) -> None:
@@ -80,7 +73,7 @@ def test_the_application_answers_and_counts_what_replicas_did(
     client = app.test_client()
     try:
         assert client.get("/health").status_code == 200
-        wait_for(lambda: client.get("/ready").status_code == 200, "the web process to be ready")
+        wait_until(lambda: client.get("/ready").status_code == 200, "the web process to be ready")
         for col in (30, 31):
             body = body_of(studio, scene.project, scene.tasks, config, click(10, col))
             assert client.post("/predict", json=body).json["results"][0]["result"]
@@ -101,14 +94,14 @@ def test_a_click_on_a_replica_that_dies_is_made_once_more(ray_engine: RayEngine,
     first = keeper(ray_engine, url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(segment, ray_engine, scene)
-        wait_for(lambda: url in studio.asked, "the click to arrive")
+        wait_until(lambda: url in studio.asked, "the click to arrive")
         os.kill(first.pid, signal.SIGKILL)
-        wait_for(lambda: studio.asked.count(url) == 2, "the click to be made once more")
+        wait_until(lambda: studio.asked.count(url) == 2, "the click to be made once more")
         release.set()
         assert answer.result(60)["result"]
     assert studio.asked.count(url) == 2
-    wait_for(lambda: first.pid not in replicas(ray_engine).values(), "the figures to forget the replica")
-    wait_for(lambda: len(replicas(ray_engine)) == 2, "another one in its place")
+    wait_until(lambda: first.pid not in replicas(ray_engine).values(), "the figures to forget the replica")
+    wait_until(lambda: len(replicas(ray_engine)) == 2, "another one in its place")
 
 
 def test_a_click_that_loses_two_replicas_fails_with_advice(ray_engine: RayEngine, studio: Studio) -> None:
@@ -118,7 +111,7 @@ def test_a_click_that_loses_two_replicas_fails_with_advice(ray_engine: RayEngine
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(segment, ray_engine, scene)
         for times in (1, 2):
-            wait_for(lambda n=times: studio.asked.count(url) == n, "the click to arrive")
+            wait_until(lambda n=times: studio.asked.count(url) == n, "the click to arrive")
             os.kill(keeper(ray_engine, url).pid, signal.SIGKILL)
         error = answer.exception(60)
     studio.held[url].set()
@@ -159,7 +152,7 @@ def test_web_processes_that_start_together_deploy_once(ray_engine: RayEngine, ra
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(Connection.start, connections))
         list(pool.map(lambda one: one.handle(PATIENCE), connections))
-    wait_for(lambda: len(replicas(ray_engine)) == 2, "the new replicas")
+    wait_until(lambda: len(replicas(ray_engine)) == 2, "the new replicas")
     after = set(replicas(ray_engine))
     assert not before & after, "other settings, other replicas"
     for connection in connections:
@@ -185,4 +178,21 @@ def test_a_node_that_dies_takes_no_click_with_it(
     assert all(answer["result"] for answer in answers)
     assert ray_engine.problems() == []
     ray_cluster.add_node()
-    wait_for(lambda: len(replicas(ray_engine)) == 2, "a replica on the new node")
+    wait_until(lambda: len(replicas(ray_engine)) == 2, "a replica on the new node")
+
+
+def test_replicas_grow_with_the_clicks(ray_engine: RayEngine, ray_settings: Settings, studio: Studio) -> None:
+    changes = {"ray_min_replicas": 1, "ray_max_replicas": 3, "ray_cpus": 0.5}
+    connection = Connection(ray_settings.model_copy(update=changes))
+    connection.start()
+    connection.handle(PATIENCE)
+    wait_until(lambda: len(replicas(ray_engine)) == 1, "one replica in place of two")
+    scene, release = Scene(studio, images=20), threading.Event()
+    for number in range(len(scene.tasks)):
+        studio.held[scene.url(number)] = release
+    with ThreadPoolExecutor(len(scene.tasks)) as pool:
+        answers = [pool.submit(segment, ray_engine, scene, number) for number in range(len(scene.tasks))]
+        wait_until(lambda: len(replicas(ray_engine)) == 3, "more replicas")
+        release.set()
+        assert all(answer.result(60)["result"] for answer in answers)
+    connection.stop()

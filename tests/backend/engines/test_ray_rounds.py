@@ -16,9 +16,10 @@ from backend.settings import Settings
 from backend.store import Store
 from tests.backend.conftest import answers, jpeg
 from tests.backend.engines.soak import SOAK_ONLY
-from tests.backend.ray_cluster import RayNodes, wait_until
 from tests.fakes.http_server import Answer
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.ray_cluster import LocalCluster
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300), SOAK_ONLY]
 
@@ -27,7 +28,7 @@ POOL = 60
 
 @pytest.fixture
 def start(
-    cluster: RayNodes, make_settings: Callable[..., Settings]
+    cluster: LocalCluster, make_settings: Callable[..., Settings]
 ) -> Iterator[Callable[..., tuple[RayRounds, Store]]]:
     """Rounds of one web process, with a store of its own."""
     opened: list[tuple[RayRounds, Store]] = []
@@ -105,7 +106,7 @@ def test_at_the_end_a_round_under_way_goes_back_into_the_queue_at_once(
 def test_a_node_killed_in_the_middle_of_a_round_delays_it_by_seconds_and_loses_nothing(
     postgres_url: str,
     start: Callable[..., tuple[RayRounds, Store]],
-    cluster: RayNodes,
+    cluster: LocalCluster,
     fake: FakeLabelStudio,
     pixel_project: tuple[int, list[int]],
     record_property: Callable[[str, object], None],
@@ -123,7 +124,7 @@ def test_a_node_killed_in_the_middle_of_a_round_delays_it_by_seconds_and_loses_n
     assert len(fake.predictions) < POOL - 2
     process = process_of(rounds)
     killed = time.monotonic()
-    cluster.kill_node_of(process)
+    cluster.kill_node(process)
     wait_until(lambda: is_gone(process), "its processes to end")
     wait_until(lambda: state(store, number) == "queued", "it to go back into the queue", SILENCE_LIMIT + 10)
     record_property("seconds_from_death_to_queued", round(time.monotonic() - killed, 1))
@@ -136,7 +137,7 @@ def test_a_node_killed_in_the_middle_of_a_round_delays_it_by_seconds_and_loses_n
     assert live is not None
     assert pushed(fake, live.name) == dict.fromkeys(tasks[2:], 1), "each task once, none lost"
     assert fake.projects[project]["model_version"] == live.name
-    cluster.add()
+    cluster.add_node()
 
 
 def test_the_deep_learner_has_a_task_of_its_own(

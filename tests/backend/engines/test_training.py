@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -17,17 +16,9 @@ from backend.settings import Settings
 from backend.store import Store
 from tests.backend.conftest import answers
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
-
-PATIENCE = 240.0
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.1)
 
 
 def state_of(store: Store, number: int) -> str:
@@ -57,12 +48,12 @@ def test_a_round_runs_in_another_process_and_survives_its_death(
         fake.annotate(task, answers(task))
     number = store.rounds.request(project, "test")
     training.start()
-    wait_for(lambda: state_of(store, number) == "running", "the round to start")
+    wait_until(lambda: state_of(store, number) == "running", "the round to start")
     first = training.pid
     assert first is not None
     assert first != os.getpid()
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: state_of(store, number) == "done", "the round to be run again")
+    wait_until(lambda: state_of(store, number) == "done", "the round to be run again")
     assert training.pid not in (None, first)
     live = store.live_version(project)
     assert live is not None
@@ -96,7 +87,7 @@ def test_the_training_process_ends_with_its_parent(settings: Settings, tmp_path:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_for(lambda: not psutil.pid_exists(child), "the training process to end")
+    wait_until(lambda: not psutil.pid_exists(child), "the training process to end")
 
 
 def test_stopping_leaves_no_process(training: TrainingProcesses) -> None:
