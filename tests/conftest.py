@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read when Ray is imported; as the engine ray has it
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read when Ray is imported; as the engine ray has them
+os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"  # whether or not this user's clusters have a token
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 

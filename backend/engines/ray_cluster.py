@@ -14,12 +14,14 @@ NAMESPACE = "clickpick"
 ANSWER_SECONDS = 5.0
 """Within which a cluster's head takes a connection. Ray itself goes on for two minutes."""
 _CONNECTING = threading.Lock()
-_JOINED = threading.Event()
-"""By `connect`, and not by somebody else in this process."""
+_MEMBERS: set[object] = set()
+"""Of this process, who have joined by `connect` and not left."""
 
 
-def connect(settings: Settings) -> None:
-    """Join the cluster at ``ray_address``, once a process; "auto" is that of a node on this machine.
+def connect(settings: Settings, who: object) -> None:
+    """Join the cluster at ``ray_address``; "auto" is that of a node on this machine. ``who``: whoever leaves it again.
+
+    A process is in one cluster at a time; while it is in one, this joins no other.
 
     Raises ConfigProblem where Ray is not installed, and ClusterUnavailable where nobody answers.
     """
@@ -31,6 +33,8 @@ def connect(settings: Settings) -> None:
         ) from problem
     with _CONNECTING:
         if ray.is_initialized():
+            if _MEMBERS:
+                _MEMBERS.add(who)
             return
         address = settings.ray_address
         if address != "auto":
@@ -54,20 +58,21 @@ def connect(settings: Settings) -> None:
                 "it with `ray start --head` or `ray start --address=HEAD:6379`, or correct CLICKPICK_RAY_ADDRESS"
             ) from problem
         else:
-            _JOINED.set()
+            _MEMBERS.add(who)
         finally:
             if own_thread:
                 signal.signal(signal.SIGTERM, terminate)  # Ray's own would end a server without its grace
 
 
-def leave() -> None:
-    """Leave the cluster that `connect` has joined."""
+def leave(who: object) -> None:
+    """Leave the cluster, if ``who`` has joined it by `connect`; with the last one the process leaves."""
     with _CONNECTING:
-        if _JOINED.is_set():
-            import ray  # noqa: PLC0415 - as above
+        if who in _MEMBERS:
+            _MEMBERS.remove(who)
+            if not _MEMBERS:
+                import ray  # noqa: PLC0415 - as above
 
-            _JOINED.clear()
-            ray.shutdown()
+                ray.shutdown()
 
 
 def resources() -> dict[str, float]:

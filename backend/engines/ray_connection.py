@@ -102,13 +102,13 @@ class Connection:
             with suppress(Exception):  # of a cluster that is gone
                 handle.shutdown()
         if not self._thread.is_alive():
-            leave()
+            leave(self)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             try:
-                connect(self._settings)
+                connect(self._settings, self)
                 atexit.register(self.stop)  # called before Ray's own, which leaves calls under way to crash
                 self._handle = deploy(self._settings)
                 self._failure = None

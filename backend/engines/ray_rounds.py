@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from backend.database import worker_name
-from backend.engines.ray_cluster import connect, resources
+from backend.engines.ray_cluster import connect, leave, resources
 from backend.engines.ray_process import become_background, for_workers
 from backend.engines.ray_task import RoundTask
 from backend.errors import ClickPickError, StoreUnavailable
@@ -83,6 +83,8 @@ class RayRounds:
         if self._gone:
             with contextlib.suppress(StoreUnavailable):  # then the next web process recovers them
                 self._store.rounds.recover(self._gone)
+        if not (self._watcher and self._watcher.is_alive()):
+            leave(self)
 
     def _watch(self) -> None:
         pause = LOOK_SECONDS
@@ -101,7 +103,7 @@ class RayRounds:
 
     def _look(self) -> None:
         if not self._tasks:
-            connect(self._settings)
+            connect(self._settings, self)
             self._tasks = _round_tasks(self._settings)
             atexit.register(self.stop)  # and called before Ray's own, which was registered by now
             # Its process is made, and imports torch, before anybody waits for it.

@@ -159,6 +159,8 @@ NOT_RUN = {
     "CLICKPICK_SOAK=1 pytest tests/fuzz/test_bodies.py -k ten_thousand": NotRun(SUITE),
     "python -m benchmarks.regions DATA": NotRun(HOURS),
     "python -m benchmarks.retrain --plot FILE": NotRun(HOURS),
+    "python -m benchmarks.engines": NotRun(HOURS),
+    "python -m benchmarks.pool --images 40 --turns 3": NotRun(HOURS),
     "python -m benchmarks.load": NotRun(HOURS),
     "python -m benchmarks.key_times": NotRun(HOURS),
     "python -m benchmarks.label_efficiency": NotRun(HOURS),

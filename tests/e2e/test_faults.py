@@ -232,7 +232,7 @@ def test_processes_killed_at_any_moment_lose_and_double_nothing(victim: Victim, 
 @pytest.mark.skipif(ENGINE != "ray", reason="a node is one of a cluster: CLICKPICK_TEST_ENGINE=ray")
 def test_nodes_that_die_in_rounds_take_no_click_with_them(victim: Victim, api: Api, studio: Studio) -> None:
     chance = random.Random(SEED)
-    config = render("click", LAND)
+    config = render("click", ("object", "other"))
     number = api.create_project("clicks meanwhile", config)
     images = {f"{seed}.jpg": jpeg(land_scene(seed).image) for seed in range(4)}
     tasks = [api.call("GET", f"/api/tasks/{task}/") for task in api.upload(number, images)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -78,10 +79,10 @@ class LocalCluster:
         _kill_session(node)
 
     def processes(self) -> list[psutil.Process]:
-        """Those that Ray has made for the work that it is given, replicas among them."""
+        """Those that Ray has made for the work that it is given, replicas among them; a node ends with its agents."""
         sessions = {node.pid for node in self._nodes}
         found = (process for process in psutil.process_iter() if _session(process.pid) in sessions)
-        return [process for process in found if title(process).startswith("ray::")]
+        return [process for process in found if re.match(r"ray::(?!\w+Agent$)", title(process))]
 
     def _start(self, cores: int, *options: str) -> None:
         command = [

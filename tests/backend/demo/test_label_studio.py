@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,16 @@ def test_settings_of_another_installation_do_not_reach_it(server: LabelStudioSer
     assert env["LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS"] == "false"
     assert env["PATH"] == "/bin"
     assert not {"HEARTEX_DATABASE_NAME", "LABEL_STUDIO_API_KEY"} & env.keys()
+
+
+def test_its_secret_key_is_one_that_it_can_read_again_and_an_old_one_stays(
+    server: LabelStudioServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "data" / ".env"
+    file.parent.mkdir()
+    server._choose_secret_key()
+    key = file.read_text()
+    assert re.fullmatch(r"SECRET_KEY=[\w-]{64}\n", key), "nothing that is special in such a file"
+    assert file.stat().st_mode & 0o077 == 0
+    server._choose_secret_key()
+    assert file.read_text() == key

@@ -8,11 +8,14 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from backend.app import create_app
+from backend.demo.clickpick import ClickPickServer
 from backend.engines import ray as module
 from backend.engines.ray import RayEngine
 from backend.engines.ray_connection import Connection
@@ -28,6 +31,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, SOAK_ONLY]
 
 PLACE = (10, 30)
 PATIENCE = 180.0
+LAST_SECONDS = 5.0
+"""Of a process that has been told to end; Ray's own handler of SIGTERM would abort it after three."""
 
 
 def replicas(engine: RayEngine) -> dict[str, int]:
@@ -108,15 +113,18 @@ def test_a_click_that_loses_two_replicas_fails_with_advice(ray_engine: RayEngine
     scene = Scene(studio)
     url = scene.url()
     studio.held[url] = threading.Event()
+    killed: list[int] = []
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(segment, ray_engine, scene)
         for times in (1, 2):
             wait_until(lambda n=times: studio.asked.count(url) == n, "the click to arrive")
-            os.kill(keeper(ray_engine, url).pid, signal.SIGKILL)
+            killed.append(keeper(ray_engine, url).pid)
+            os.kill(killed[-1], signal.SIGKILL)
         error = answer.exception(60)
     studio.held[url].set()
     assert isinstance(error, ModelUnavailable)
     assert str(error) == module.LOST
+    wait_until(lambda: not {*killed} & {*replicas(ray_engine).values()}, "the figures to forget them")
 
 
 def test_a_replica_that_never_answers_is_not_waited_for(
@@ -182,17 +190,45 @@ def test_a_node_that_dies_takes_no_click_with_it(
 
 
 def test_replicas_grow_with_the_clicks(ray_engine: RayEngine, ray_settings: Settings, studio: Studio) -> None:
-    changes = {"ray_min_replicas": 1, "ray_max_replicas": 3, "ray_cpus": 0.5}
+    changes = {"ray_max_replicas": 3, "ray_cpus": 0.5}
     connection = Connection(ray_settings.model_copy(update=changes))
     connection.start()
     connection.handle(PATIENCE)
-    wait_until(lambda: len(replicas(ray_engine)) == 1, "one replica in place of two")
+    wait_until(lambda: len(replicas(ray_engine)) == 2, "the new replicas")
     scene, release = Scene(studio, images=20), threading.Event()
     for number in range(len(scene.tasks)):
         studio.held[scene.url(number)] = release
     with ThreadPoolExecutor(len(scene.tasks)) as pool:
         answers = [pool.submit(segment, ray_engine, scene, number) for number in range(len(scene.tasks))]
-        wait_until(lambda: len(replicas(ray_engine)) == 3, "more replicas")
+        wait_until(lambda: len(replicas(ray_engine)) == 3, "one more replica")
         release.set()
         assert all(answer.result(60)["result"] for answer in answers)
     connection.stop()
+
+
+def test_a_web_process_that_is_to_end_answers_what_it_has_begun(
+    studio: Studio, ray_cluster: LocalCluster, tmp_path: Path
+) -> None:
+    scene, release = Scene(studio), threading.Event()
+    environment = {
+        "CLICKPICK_ENGINE": "ray",
+        "CLICKPICK_RAY_ADDRESS": ray_cluster.address,
+    }
+    server = ClickPickServer(
+        tmp_path, studio_url=studio.url, token=studio.pat, port=8147, settings=environment
+    )
+    del server.environment[
+        "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
+    ]  # of this process; `clickpick serve` sets its own
+    with server, ThreadPoolExecutor(2) as pool:
+        wait_until(lambda: requests.get(f"{server.url}/ready", timeout=20).ok, "replicas")
+        studio.held[scene.url()] = release
+        config = studio.projects[scene.project]["label_config"]
+        body = body_of(studio, scene.project, scene.tasks, config, click(*PLACE))
+        answer = pool.submit(requests.post, f"{server.url}/predict", json=body, timeout=60)
+        wait_until(lambda: scene.url() in studio.asked, "the click to arrive")
+        stopped = pool.submit(server.stop)
+        time.sleep(LAST_SECONDS)
+        release.set()
+        assert answer.result(60).json()["results"][0]["result"]
+        stopped.result(60)

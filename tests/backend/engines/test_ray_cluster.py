@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 def test_ray_that_is_not_installed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigProblem, match=r"install clickpick\[ray\]"):
-        connect(settings)
+        connect(settings, "test")
 
 
 @pytest.fixture
@@ -42,5 +42,5 @@ def test_nobody_at_the_address_is_said_at_once(alone: None, make_settings: Calla
         address = f"127.0.0.1:{probe.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(ClusterUnavailable, match=f"no Ray cluster answers at '{address}'"):
-            connect(make_settings(ray_address=address))
+            connect(make_settings(ray_address=address), "test")
     assert time.monotonic() - started < ANSWER_SECONDS + 1

@@ -171,7 +171,7 @@ def test_a_connection_is_tried_again_and_calls_are_told_why_meanwhile(
         return outcome
 
     monkeypatch.setattr(ray_connection, "FIRST_PAUSE", 0.2)
-    monkeypatch.setattr(ray_connection, "connect", lambda _: False)
+    monkeypatch.setattr(ray_connection, "connect", lambda *_: None)
     monkeypatch.setattr(ray_connection, "deploy", deploy)
     monkeypatch.setattr(ray_connection, "count_running", lambda: 1)
     connection = Connection(settings)
