@@ -189,23 +189,6 @@ def test_a_node_that_dies_takes_no_click_with_it(
     wait_until(lambda: len(replicas(ray_engine)) == 2, "a replica on the new node")
 
 
-def test_replicas_grow_with_the_clicks(ray_engine: RayEngine, ray_settings: Settings, studio: Studio) -> None:
-    changes = {"ray_max_replicas": 3, "ray_cpus": 0.5}
-    connection = Connection(ray_settings.model_copy(update=changes))
-    connection.start()
-    connection.handle(PATIENCE)
-    wait_until(lambda: len(replicas(ray_engine)) == 2, "the new replicas")
-    scene, release = Scene(studio, images=20), threading.Event()
-    for number in range(len(scene.tasks)):
-        studio.held[scene.url(number)] = release
-    with ThreadPoolExecutor(len(scene.tasks)) as pool:
-        answers = [pool.submit(segment, ray_engine, scene, number) for number in range(len(scene.tasks))]
-        wait_until(lambda: len(replicas(ray_engine)) == 3, "one more replica")
-        release.set()
-        assert all(answer.result(60)["result"] for answer in answers)
-    connection.stop()
-
-
 def test_a_web_process_that_is_to_end_answers_what_it_has_begun(
     studio: Studio, ray_cluster: LocalCluster, tmp_path: Path
 ) -> None:
