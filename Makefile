@@ -54,9 +54,11 @@ lint: $(PRODUCT) ## ruff, mypy and import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-soak: setup $(BROWSER) ## the long tests, in full
+soak: setup $(BROWSER) ## the long tests, in full, and those in the browser with the engine ray: hours
 	@CLICKPICK_SOAK=1 CLICKPICK_LABEL_STUDIO='$(STUDIO)' CLICKPICK_CHROMIUM="$$(cat $(BROWSER))" \
 		$(BIN)/pytest -m slow -o timeout=3600
+	@CLICKPICK_SOAK=1 CLICKPICK_TEST_ENGINE=ray CLICKPICK_LABEL_STUDIO='$(STUDIO)' \
+		CLICKPICK_CHROMIUM="$$(cat $(BROWSER))" $(BIN)/pytest tests/e2e -o timeout=3600
 
 bench: setup ## the figures of the README, as JSON lines
 	@for script in clicks rounds retrain; do echo "$$script" >&2; $(BIN)/python -m benchmarks.$$script || exit 1; done

@@ -36,7 +36,7 @@ LABEL = """() => Htx.annotationStore.selected.regionStore.regions.find(region =>
   ?.labeling?.selectedLabels?.[0]?.value ?? ''"""
 
 
-SHOWN = "() => [...Htx.annotationStore.selected.suggestions.keys()].join()"
+MASK = "[...Htx.annotationStore.selected.suggestions.values()][0]"
 CLICKS = 4
 
 
@@ -53,6 +53,14 @@ class Watch:
         started = time.perf_counter()
         act()
         self.page.page.wait_for_function(f"before => ({script})() !== before", arg=before, polling=5)
+        self.seconds[what].append(time.perf_counter() - started)
+
+    def replacement(self, what: str, act: Callable[[], None]) -> None:
+        """From an act until another mask is shown in place of the one before, equal or not, or none."""
+        self.page.page.evaluate(f"() => {{ window.maskBefore = {MASK}; }}")
+        started = time.perf_counter()
+        act()
+        self.page.page.wait_for_function(f"() => {MASK} !== window.maskBefore", polling=5)
         self.seconds[what].append(time.perf_counter() - started)
 
 
@@ -81,13 +89,13 @@ def masks(watch: Watch, project: int, tasks: Sequence[int]) -> None:
     for task in tasks:
         page.open_task(project, task)
         page.auto_annotation()
-        page.press("m")
+        page.press("1", "m")
         for row, col in rng.uniform(0.35, 0.65, (CLICKS, 2)) * (HEIGHT, WIDTH):
-            page.press("1")  # a label is not kept after a click
             page.bring_into_view(row, col)
-            watch.change("mask", lambda r=row, c=col: page.click(r, c), SHOWN)
+            watch.replacement("mask", lambda r=row, c=col: page.click(r, c))
+            page.press("1")  # a label is not kept after a click
         accept = page.page.get_by_test_id("bottombar-accept-suggestions-button")
-        watch.change("accept", accept.click, SHOWN)
+        watch.replacement("accept", accept.click)
 
 
 def run(executable: Path, browser: str, tasks: int) -> None:

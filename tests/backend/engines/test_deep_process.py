@@ -15,8 +15,8 @@ from backend.learning.gate import is_deep
 from backend.round_queue import ASKED_FOR, DEEP
 from backend.store import Store
 from tests.backend.conftest import answers
-from tests.backend.engines.test_training import wait_for
 from tests.fakes.label_studio import FakeLabelStudio
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -47,24 +47,24 @@ def test_rounds_go_on_while_it_stands_still_and_its_death_loses_nothing(
         fake.annotate(task, answers(task))
     store.rounds.request(project, "test")
     training.start()
-    wait_for(lambda: deep_state(store, project)[0] == "running", "the deep learner to start")
+    wait_until(lambda: deep_state(store, project)[0] == "running", "the deep learner to start")
     first = training.deep_pid
     assert first is not None
     assert first not in (os.getpid(), training.pid)
     os.kill(first, signal.SIGSTOP)
     fake.annotate(tasks[3], answers(tasks[3]))
     number = store.rounds.request(project, "test")
-    wait_for(lambda: (found := store.rounds.get(number)) and found.state == "done", "a round beside it")
+    wait_until(lambda: (found := store.rounds.get(number)) and found.state == "done", "a round beside it")
     live = store.live_version(project)
     assert live is not None
     assert (live.labels, live.learner) == (40, "probe-lite0")
     assert deep_state(store, project)[0] == "running"
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: deep_state(store, project) == ("done", 2), "the deep learner to be run again")
-    wait_for(lambda: any(is_deep(v) for v in store.versions(project)), "the round that judges it")
-    wait_for(lambda: training.deep_pid is None, "its process to go when there is no work")
+    wait_until(lambda: deep_state(store, project) == ("done", 2), "the deep learner to be run again")
+    wait_until(lambda: any(is_deep(v) for v in store.versions(project)), "the round that judges it")
+    wait_until(lambda: training.deep_pid is None, "its process to go when there is no work")
     store.rounds.request(project, ASKED_FOR)
-    wait_for(lambda: training.deep_pid is not None, "its process to come when there is work")
+    wait_until(lambda: training.deep_pid is not None, "its process to come when there is work")
 
 
 def test_stopping_leaves_no_process(
@@ -73,7 +73,7 @@ def test_stopping_leaves_no_process(
     project, _ = pixel_project
     training._deep._store.rounds.request(project, "test", kind=DEEP, delay=0.0)
     training.start()
-    wait_for(lambda: training.deep_pid is not None, "the process to start")
+    wait_until(lambda: training.deep_pid is not None, "the process to start")
     child = training.deep_pid
     training.stop()
     assert child is not None
