@@ -1,8 +1,7 @@
 """What Label Studio and ClickPick make people wait for, in a real browser: medians in seconds, one JSON line.
 
-On images of CamVid's size. In the label stream: a key until the next ring is selected, a key until its class is shown,
-and submitting until the next task can be worked on. With the smart tool: a click until its mask is shown, the first one
-on an object and later ones, and accepting until the mask is a region. Presses and clicks are those of Playwright.
+A key until the next ring is selected, a key until its class is shown, and submitting until the next task can be worked
+on, in the label stream on images of CamVid's size; presses are those of Playwright.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +35,6 @@ LABEL = """() => Htx.annotationStore.selected.regionStore.regions.find(region =>
   ?.labeling?.selectedLabels?.[0]?.value ?? ''"""
 
 
-MASK = "[...Htx.annotationStore.selected.suggestions.values()][0]"
-CLICKS = 4
-
-
 class Watch:
     """Seconds by what was waited for."""
 
@@ -53,14 +48,6 @@ class Watch:
         started = time.perf_counter()
         act()
         self.page.page.wait_for_function(f"before => ({script})() !== before", arg=before, polling=5)
-        self.seconds[what].append(time.perf_counter() - started)
-
-    def replacement(self, what: str, act: Callable[[], None]) -> None:
-        """From an act until another mask is shown in place of the one before, equal or not, or none."""
-        self.page.page.evaluate(f"() => {{ window.maskBefore = {MASK}; }}")
-        started = time.perf_counter()
-        act()
-        self.page.page.wait_for_function(f"() => {MASK} !== window.maskBefore", polling=5)
         self.seconds[what].append(time.perf_counter() - started)
 
 
@@ -84,20 +71,6 @@ def pixels(watch: Watch, project: int, tasks: int) -> None:
         page.wait_until_ready()
 
 
-def masks(watch: Watch, project: int, tasks: Sequence[int]) -> None:
-    page, rng = watch.page, np.random.default_rng(0)
-    for task in tasks:
-        page.open_task(project, task)
-        page.auto_annotation()
-        page.press("1", "m")
-        for row, col in rng.uniform(0.35, 0.65, (CLICKS, 2)) * (HEIGHT, WIDTH):
-            page.bring_into_view(row, col)
-            watch.replacement("mask", lambda r=row, c=col: page.click(r, c))
-            page.press("1")  # a label is not kept after a click
-        accept = page.page.get_by_test_id("bottombar-accept-suggestions-button")
-        watch.replacement("accept", accept.click)
-
-
 def run(executable: Path, browser: str, tasks: int) -> None:
     photos = photographs(4 * tasks, HEIGHT, WIDTH)
     with (
@@ -107,13 +80,11 @@ def run(executable: Path, browser: str, tasks: int) -> None:
     ):
         token = server.token()
         asked = Project(server, token, photos, render("pixel", CLASSES))
-        clicked = Project(server, token, photos[:tasks], render("click", CLASSES))
         data = Path(folder) / "clickpick"
         with clickpick(server.url, token, data) as running:
             store = Store(f"sqlite:///{data / 'clickpick.db'}")
             studio = Studio(server.url, token)
-            for project in (asked, clicked):
-                connect(studio, project.id, running.url)
+            connect(studio, asked.id, running.url)
             wait_until(lambda: store.rounds.history(asked.id) and not store.rounds.has_work(asked.id))
             chromium = playwright.chromium.launch(executable_path=browser, args=BROWSER_FLAGS)
             page = StudioPage(
@@ -122,7 +93,6 @@ def run(executable: Path, browser: str, tasks: int) -> None:
             page.login(server.username, server.password)
             watch = Watch(page)
             pixels(watch, asked.id, tasks)
-            masks(watch, clicked.id, clicked.tasks)
             chromium.close()
             studio.close()
             store.close()
