@@ -13,7 +13,7 @@ from backend.engines.out_of_memory import with_room
 from backend.images import ImageFetcher
 from backend.learning.confirming import shows_classes
 from backend.learning.labelled import image_urls
-from backend.learning.pushing import Answered, Pusher, Queue
+from backend.learning.queue import Answered, Proposer, Queue
 from backend.learning.versions import VersionLoader, version_name
 from backend.settings import Settings
 from backend.store import Version
@@ -47,7 +47,7 @@ class Proposing:
         self,
         settings: Settings,
         images: ImageFetcher,
-        pusher: Pusher,
+        proposer: Proposer,
         *,
         versions: VersionLoader,
         models: ModelThreads,
@@ -55,7 +55,7 @@ class Proposing:
     ) -> None:
         self._settings = settings
         self._images = images
-        self._pusher = pusher
+        self._proposer = proposer
         self._versions = versions
         self._models = models
         self._make_room = make_room
@@ -86,7 +86,7 @@ class Proposing:
             opened.answered,
             shows_classes(opened.live, opened.target, self._settings),
         )
-        return self._pusher.proposal(queue, opened.info) or nothing(version_name(opened.project, 0, EMPTY))
+        return self._proposer.proposal(queue, opened.info) or nothing(version_name(opened.project, 0, EMPTY))
 
 
 def nothing(version: str | None) -> dict[str, Any]:

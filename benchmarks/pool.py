@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from backend.engines.ray_cluster import NAMESPACE
 from backend.engines.ray_scoring import RayScoring
-from backend.learning.pushing import Pusher, Queue
+from backend.learning.queue import Proposer, Queue
 from backend.learning.scoring import Scoring, ScoringHere
 from backend.learning.versions import Versions
 from backend.services import open_images, open_studio
@@ -88,7 +88,7 @@ def score_when_told(settings: Settings, tasks: Sequence[TaskInfo], told: Connect
     torch.set_num_threads(1)
     studio = open_studio(settings)
     queue = make_queue(settings)
-    scoring = ScoringHere(Pusher(settings, studio, open_images(settings, studio)).proposal)
+    scoring = ScoringHere(Proposer(settings, open_images(settings, studio)).proposal)
     with contextlib.suppress(EOFError):
         while True:
             told.recv()

@@ -10,7 +10,7 @@ from typing import Any
 from backend.embeddings import Decoder
 from backend.engines.model_queue import Urgency
 from backend.engines.model_threads import ModelThreads
-from backend.learning.pushing import Pusher
+from backend.learning.queue import Proposer
 from backend.learning.versions import VersionLoader
 from backend.metrics import Metrics
 from backend.precomputed import EmbeddingFiles
@@ -65,7 +65,7 @@ class Answering:
                     Proposing(
                         settings,
                         images,
-                        Pusher(settings, self._sources.studio, images),
+                        Proposer(settings, images),
                         versions=self.versions,
                         models=models,
                         make_room=self.decoder.make_room,

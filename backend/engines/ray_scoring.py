@@ -19,7 +19,7 @@ from backend.engines.ray_process import BACKGROUND, become_background, for_worke
 from backend.errors import ClickPickError, ClusterUnavailable
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
-from backend.learning.pushing import Answered, Pusher, Queue
+from backend.learning.queue import Answered, Proposer, Queue
 from backend.learning.scoring import IsOver, Mean, Prediction, Proposals
 from backend.learning.versions import VersionLoader
 from backend.services import open_images, open_shared, open_studio
@@ -140,7 +140,7 @@ def score(
     log_context.bind(**common.log_fields)
     scorer = _scorer(common.settings)
     queue = replace(common.queue, answered=answered, learner=scorer.learner(common.queue))
-    return [scorer.pusher.proposal(queue, task, of_queue) for task in tasks]
+    return [scorer.proposer.proposal(queue, task, of_queue) for task in tasks]
 
 
 class _Scorer:
@@ -150,7 +150,7 @@ class _Scorer:
         become_background(settings, gpus=settings.ray_round_gpus)
         studio = open_studio(settings)
         images: ImageFetcher = open_images(settings, studio)
-        self.pusher = Pusher(settings, studio, images)
+        self.proposer = Proposer(settings, images)
         self._versions = VersionLoader(
             settings.versions_folder, lambda: settings.torch_device, storage=open_shared(settings)
         )

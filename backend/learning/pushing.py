@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import tee
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import ImageProblem
-from backend.images import ImageFetcher
 from backend.learning.budgets import mean_uncertainty
 from backend.learning.delivery import Delivery
-from backend.learning.labelled import TaskImage, image_key, image_urls
-from backend.learning.proposals import Page, Recipe, drop_invalid, propose
+from backend.learning.queue import Proposer, Queue
 from backend.learning.scoring import Prediction, Proposals, Scoring, ScoringHere
 from backend.learning.waiting import WaitingTasks
 from backend.settings import Settings
-from backend.store import Version
 from backend.studio import Studio, TaskInfo
-from label_config import ImageSchema, PolygonForm, ProjectSchema
-from model_zoo.learners.base import Learner
 
-LOG = logging.getLogger(__name__)
-Answered = Mapping[tuple[int, int | None], Sequence[tuple[int, int]]]
 SHORT_LIST = 2000
 """Tasks of a project whose list is read before the first of them are pushed, where that keeps their order."""
 LEAST_TASKS = 4
@@ -35,55 +26,11 @@ to nobody else, and enough for projects that give way to each other to get on.""
 
 
 @dataclass(frozen=True)
-class Queue:
-    """One project's queue: its labelling config, the version to push, and the learner behind it.
-
-    ``confirm``: queries show the class that the learner expects.
-    To push, what Label Studio has said of the project as well: the version that it serves, the number of its tasks,
-    and of each annotated task whether it has all the annotations that it needs. ``published``: the record of the
-    version, for whoever loads the learner elsewhere.
-    """
-
-    project: int
-    schema: ProjectSchema
-    target: ImageSchema
-    version: str
-    learner: Learner | None
-    answered: Answered
-    confirm: bool = False
-    served: str = ""
-    task_number: int = -1
-    labelled: Mapping[int, bool] = field(default_factory=dict)
-    published: Version | None = None
-
-
-@dataclass(frozen=True)
 class Pushed:
     """A sentence for people; ``complete``: no task of the queue is left."""
 
     message: str
     complete: bool
-
-
-def recipe_of(settings: Settings) -> Recipe:
-    """The settings that decide what a task shows."""
-    return Recipe(
-        acquisition=settings.acquisition,
-        selection=settings.selection,
-        initial=settings.initial,
-        queries=settings.queries_per_task,
-        polygon_over_pixels=settings.polygon_over_pixels,
-        device=settings.torch_device,
-        polygons=PolygonForm(settings.polygon_tolerance, settings.polygon_points),
-    )
-
-
-def answered_pixels(images: Iterable[TaskImage]) -> Answered:
-    """(task, item) -> pixels that a person has answered, "cannot tell" included: never asked again."""
-    return {
-        (image.labels.task_id, image.labels.item_index): [(p.row, p.col) for p in image.labels.pixels]
-        for image in images
-    }
 
 
 class _Turn:
@@ -116,12 +63,11 @@ class Pusher:
     """
 
     def __init__(
-        self, settings: Settings, studio: Studio, images: ImageFetcher, scoring: Scoring | None = None
+        self, settings: Settings, studio: Studio, proposer: Proposer, scoring: Scoring | None = None
     ) -> None:
         self._settings = settings
         self._studio = studio
-        self._images = images
-        self._here = ScoringHere(self.proposal)
+        self._here = ScoringHere(proposer.proposal)
         self._scoring = scoring or self._here
         self._queues: dict[int, WaitingTasks] = {}
 
@@ -265,41 +211,6 @@ class Pusher:
         waiting.give({prediction["task"]: prediction["score"] for prediction in predictions})
         if switch:
             delivery.switch_to(queue.version)
-
-    def proposal(
-        self, queue: Queue, task: TaskInfo, mean_uncertainty: float | None = None
-    ) -> Prediction | None:
-        """The prediction of one task; None, with a line in the log, where its image cannot be had.
-
-        mean_uncertainty: of the queue, as far as it is known; it decides the number of queries where the budget goes
-        over the queue.
-        """
-        try:
-            pages = [
-                self._page(queue, task.id, item, url) for item, url in image_urls(queue.target, task.data)
-            ]
-        except ImageProblem as problem:
-            LOG.warning("task %d gets no queries: %s", task.id, problem)
-            return None
-        if not pages:
-            LOG.warning("task %d gets no queries: it has no image in field %r", task.id, queue.target.field)
-            return None
-        mean = mean_uncertainty if self._settings.budget == "queue" else None
-        recipe = recipe_of(self._settings)
-        prediction = propose(
-            pages,
-            queue.target,
-            queue.learner,
-            queue.version,
-            recipe,
-            mean_uncertainty=mean,
-            confirm=queue.confirm,
-        )
-        return {"task": task.id, **drop_invalid(prediction, queue.schema)}
-
-    def _page(self, queue: Queue, task: int, item: int | None, url: str) -> Page:
-        image = self._images.get(url, task).array
-        return Page(task, item, image_key(url, task, item), image, queue.answered.get((task, item), ()))
 
     def _chunks(self, tasks: NDArray[np.int64]) -> Iterator[list[int]]:
         """Small ones first, so that the next tasks come soon; larger ones later, which cost Label Studio less."""

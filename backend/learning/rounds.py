@@ -19,7 +19,8 @@ from backend.learning.deep import Deep
 from backend.learning.delivery import Delivery
 from backend.learning.fitting import Fitter
 from backend.learning.labelled import TaskImage, stored_labels
-from backend.learning.pushing import Pusher, Queue, answered_pixels
+from backend.learning.pushing import Pusher
+from backend.learning.queue import Proposer, Queue, answered_pixels
 from backend.learning.rollback import Rollback
 from backend.learning.scoring import Scoring
 from backend.learning.versions import Versions, version_name
@@ -66,7 +67,7 @@ class RoundRunner:
         self._fitter = Fitter(settings, images, versions)
         self._rollback = Rollback(store, versions, self._fitter.gate)
         self._deep = Deep(settings, store, versions, self._fitter)
-        self._pusher = Pusher(settings, studio, images, scoring)
+        self._pusher = Pusher(settings, studio, Proposer(settings, images), scoring)
 
     def run(
         self,

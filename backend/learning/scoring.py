@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from backend.studio import TaskInfo
 
 if TYPE_CHECKING:
-    from backend.learning.pushing import Queue
+    from backend.learning.queue import Queue
 
 Prediction = dict[str, Any]
 """Of one task, as Label Studio imports it."""

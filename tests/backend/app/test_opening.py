@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from backend.learning.pushing import Pusher, Queue
+from backend.learning.queue import Proposer, Queue
 from backend.learning.versions import Versions
 from backend.service import Service
 from backend.studio import TaskInfo
@@ -52,13 +52,13 @@ def test_a_task_repeated_in_a_batch_is_worked_on_once(
     project, tasks = pixel_project
     config = fake.projects[project]["label_config"]
     asked: list[int] = []
-    proposal = Pusher.proposal
+    proposal = Proposer.proposal
 
-    def counted(self: Pusher, queue: Queue, task: TaskInfo) -> dict[str, Any] | None:
+    def counted(self: Proposer, queue: Queue, task: TaskInfo) -> dict[str, Any] | None:
         asked.append(task.id)
         return proposal(self, queue, task)
 
-    monkeypatch.setattr(Pusher, "proposal", counted)
+    monkeypatch.setattr(Proposer, "proposal", counted)
     body = body_of(fake, project, [tasks[0], tasks[1], tasks[0], tasks[0]], config)
     changed = {**body["tasks"][0], "data": body["tasks"][1]["data"]}
     results = client.post("/predict", json={**body, "tasks": [*body["tasks"], changed]}).json["results"]

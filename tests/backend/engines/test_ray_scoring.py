@@ -13,7 +13,7 @@ import pytest
 from backend.engines import ray_scoring
 from backend.engines.ray_scoring import Common, RayScoring, score
 from backend.errors import ClusterUnavailable, StudioRefused, StudioUnavailable
-from backend.learning.pushing import Answered, Pusher, Queue
+from backend.learning.queue import Answered, Proposer, Queue
 from backend.learning.scoring import Prediction, ScoringHere
 from backend.services import open_images, open_studio
 from backend.settings import Settings
@@ -60,8 +60,8 @@ def never() -> bool:
 
 def here(settings: Settings, queue: Queue, chunks: Sequence[Sequence[TaskInfo]], mean: Any) -> list[Any]:
     studio = open_studio(settings)
-    pusher = Pusher(settings, studio, open_images(settings, studio))
-    return list(ScoringHere(pusher.proposal).proposals(queue, chunks, mean, never))
+    proposer = Proposer(settings, open_images(settings, studio))
+    return list(ScoringHere(proposer.proposal).proposals(queue, chunks, mean, never))
 
 
 @pytest.mark.parametrize(("shards", "size"), [(1, 1), (2, 4), (0, 3)])
@@ -94,7 +94,7 @@ def test_over_the_queue_each_chunk_is_told_what_is_known_when_those_before_were_
         return found, known
 
     studio = open_studio(settings)
-    local = ScoringHere(Pusher(settings, studio, open_images(settings, studio)).proposal)
+    local = ScoringHere(Proposer(settings, open_images(settings, studio)).proposal)
     found, known = taken(RayScoring(settings))
     assert known == [0, 2, 5]
     assert (found, known) == taken(local)

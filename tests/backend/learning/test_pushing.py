@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from backend.errors import ImageProblem, StudioUnavailable
-from backend.learning import pushing, waiting
-from backend.learning.pushing import LEAST_TASKS, Pushed, Pusher, Queue, recipe_of
+from backend.learning import waiting
+from backend.learning.pushing import LEAST_TASKS, Pushed, Pusher
+from backend.learning.queue import Proposer, Queue, recipe_of
 from backend.settings import Settings
 from backend.studio import TaskInfo
 from label_config import read_schema, render
@@ -83,13 +84,15 @@ class Scripted(Pusher):
         old: Mapping[int, float] | None = None,
     ) -> None:
         self.shelf = Shelf(len(scores), old or {})
-        super().__init__(settings, self.shelf, None)  # type: ignore[arg-type]
+        proposer = Proposer(settings, None)  # type: ignore[arg-type]
+        super().__init__(settings, self.shelf, proposer)  # type: ignore[arg-type]
         self.scores = scores
         self.tried: list[int] = []
         self.told: list[float | None] = []
-        monkeypatch.setattr(pushing, "propose", self._propose)
+        monkeypatch.setattr(proposer, "_page", self._page)
+        monkeypatch.setattr("backend.learning.queue.propose", self._propose)
 
-    def _page(self, queue: Queue, task: int, item: int | None, url: str) -> Any:  # noqa: ARG002
+    def _page(self, _queue: Queue, task: int, _item: int | None, _url: str) -> Any:
         self.tried.append(task)
         if self.scores[task] is None:
             raise ImageProblem("there is no such image")
@@ -303,7 +306,7 @@ def test_of_a_list_that_has_become_longer_only_what_is_new_is_read(
 def test_a_long_list_keeps_no_annotator_waiting_after_a_restart(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushing, "SHORT_LIST", 10)
+    monkeypatch.setattr("backend.learning.pushing.SHORT_LIST", 10)
     old = {task: 0.9 - 0.01 * task for task in range(20)}
     pusher = Scripted(make_settings(first_push=2), monkeypatch, [0.5] * 20, old)
     pusher.round(superseded=True)

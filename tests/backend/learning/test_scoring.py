@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from backend.learning.pushing import LEAST_TASKS, Queue
+from backend.learning.pushing import LEAST_TASKS
+from backend.learning.queue import Queue
 from backend.learning.scoring import IsOver, Mean, Proposals
 from backend.settings import Settings
 from backend.studio import TaskInfo
