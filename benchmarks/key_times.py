@@ -1,7 +1,8 @@
 """What Label Studio and ClickPick make people wait for, in a real browser: medians in seconds, one JSON line.
 
 A key until the next ring is selected, a key until its class is shown, and submitting until the next task can be worked
-on, in the label stream on images of CamVid's size; presses are those of Playwright.
+on; a click until its mask is shown, and the tick until the mask is a region. In the label stream on images of CamVid's
+size; presses and clicks are those of Playwright.
 """
 
 from __future__ import annotations
@@ -28,11 +29,18 @@ from tests.e2e.conftest import BROWSER_FLAGS
 from tests.e2e.studio_page import StudioPage
 
 HEIGHT, WIDTH = 360, 480
+CLICKS = ((0.5, 0.5), (0.45, 0.5), (0.5, 0.42), (0.55, 0.55), (0.4, 0.6))
+"""Of one mask, as shares of height and width."""
 SELECTED = (
     "() => Htx.annotationStore.selected.regionStore.regions.find(region => region.inSelection)?.cleanId ?? ''"
 )
 LABEL = """() => Htx.annotationStore.selected.regionStore.regions.find(region => region.inSelection)
   ?.labeling?.selectedLabels?.[0]?.value ?? ''"""
+
+MASK = "() => [...Htx.annotationStore.selected.suggestions.values()][0]"
+CHOSEN = """() => [...Htx.annotationStore.selected.names.values()].some(
+  control => control.type === "keypointlabels" && control.selectedLabels.length)"""
+REGIONS = "() => Htx.annotationStore.selected.regionStore.regions.length"
 
 
 class Watch:
@@ -43,11 +51,11 @@ class Watch:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def change(self, what: str, act: Callable[[], None], script: str) -> None:
-        """From an act until the value of a script is another one."""
-        before = self.page.page.evaluate(script)
+        """From an act until the value of a script is another one; of objects another object, equal or not."""
+        self.page.page.evaluate(f"() => {{ window.valueBefore = ({script})() }}")
         started = time.perf_counter()
         act()
-        self.page.page.wait_for_function(f"before => ({script})() !== before", arg=before, polling=5)
+        self.page.page.wait_for_function(f"() => ({script})() !== window.valueBefore", polling=5)
         self.seconds[what].append(time.perf_counter() - started)
 
 
@@ -71,6 +79,25 @@ def pixels(watch: Watch, project: int, tasks: int) -> None:
         page.wait_until_ready()
 
 
+def masks(watch: Watch, project: int, tasks: int) -> None:
+    page = watch.page
+    page.open_stream(project)
+    page.auto_annotation()
+    page.press("1", "m")  # both stay for the next task, where M would take the tool for boxes
+    for _ in range(tasks):
+        task = page.task_id
+        for row, col in CLICKS:
+            if not page.page.evaluate(CHOSEN):
+                page.press("1")
+            x, y = page.bring_into_view(row * HEIGHT, col * WIDTH)
+            watch.change("mask", lambda x=x, y=y: page.page.mouse.click(x, y), MASK)
+            page.page.wait_for_timeout(300)  # a look
+        tick = page.page.get_by_test_id("bottombar-accept-suggestions-button")
+        watch.change("accept", tick.click, REGIONS)
+        page.submit("Control+Enter")
+        page.wait_for_other_task(task)
+
+
 def run(executable: Path, browser: str, tasks: int) -> None:
     photos = photographs(4 * tasks, HEIGHT, WIDTH)
     with (
@@ -80,11 +107,13 @@ def run(executable: Path, browser: str, tasks: int) -> None:
     ):
         token = server.token()
         asked = Project(server, token, photos, render("pixel", CLASSES))
+        clicked = Project(server, token, photos[: tasks + 1], render("click", CLASSES))
         data = Path(folder) / "clickpick"
         with clickpick(server.url, token, data) as running:
             store = Store(f"sqlite:///{data / 'clickpick.db'}")
             studio = Studio(server.url, token)
             connect(studio, asked.id, running.url)
+            connect(studio, clicked.id, running.url)
             wait_until(lambda: store.rounds.history(asked.id) and not store.rounds.has_work(asked.id))
             chromium = playwright.chromium.launch(executable_path=browser, args=BROWSER_FLAGS)
             page = StudioPage(
@@ -93,6 +122,7 @@ def run(executable: Path, browser: str, tasks: int) -> None:
             page.login(server.username, server.password)
             watch = Watch(page)
             pixels(watch, asked.id, tasks)
+            masks(watch, clicked.id, tasks)
             chromium.close()
             studio.close()
             store.close()
