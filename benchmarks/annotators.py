@@ -9,7 +9,6 @@ them are divided by the acceleration. Numbers are drawn from seeds; what each do
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from benchmarks.aside import Aside
 from benchmarks.clicks import click
 
 THINK_SECONDS, SIGMA, NEXT_OBJECT = 4.0, 0.5, 2.0
@@ -49,28 +49,17 @@ class Request:
     error: str
 
 
-class Annotators:
+class Annotators(Aside):
     """So many threads, which work while the context is open; ``requests`` grows meanwhile."""
 
     def __init__(self, server: str, tasks: Tasks, *, count: int, acceleration: float = 1.0) -> None:
+        super().__init__(count)
         self.requests: list[Request] = []
         self._server = server
         self._tasks = tasks
         self._acceleration = acceleration
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(count)]
 
-    def __enter__(self) -> Annotators:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self, number: int) -> None:
+    def _run(self, number: int) -> None:
         rng = np.random.default_rng((7, number))
         with requests.Session() as session:
             session.trust_env = False

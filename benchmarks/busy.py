@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from backend.connect import connect
 from backend.demo.label_studio import LabelStudioServer
 from backend.store import Store
+from benchmarks.aside import Aside
 from benchmarks.clicks import HEIGHT, WIDTH, click
-from benchmarks.common import ROOT, Aside, clickpick, photographs, report, spread
+from benchmarks.common import ROOT, clickpick, photographs, report, spread
 from benchmarks.rounds import Project, wait_until
 from label_config import render
 
@@ -51,7 +52,7 @@ class Clicker(Aside):
         self._predict = f"{server}/predict"
         self._interactive = f"{studio}/api/ml/{backend}/interactive-annotating"
 
-    def _run(self) -> None:
+    def _run(self, _worker: int) -> None:
         for turn, (task, clicks) in enumerate(self._prompts()):
             if self._stop.wait(PAUSE):
                 return

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +16,8 @@ from backend.demo.clickpick import ClickPickServer
 from backend.machine import machine, versions
 from backend.memory import keep_freed_memory
 
-Entered = TypeVar("Entered", bound="Aside")
 ROOT = Path(__file__).resolve().parent.parent
 keep_freed_memory()  # as the service does
-
-
-class Aside:
-    """What runs on a thread of its own while it is entered; ``_run`` ends when ``_stop`` is set."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self: Entered) -> Entered:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        raise NotImplementedError
 
 
 def report(benchmark: str, **figures: Any) -> None:

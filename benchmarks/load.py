@@ -28,7 +28,8 @@ from backend.connect import connect
 from backend.demo.label_studio import LabelStudioServer
 from backend.store import Store
 from benchmarks.annotators import Annotators, Request, Tasks
-from benchmarks.common import ROOT, Aside, clickpick, jpeg, photographs, report, spread
+from benchmarks.aside import Aside
+from benchmarks.common import ROOT, clickpick, jpeg, photographs, report, spread
 from benchmarks.rounds import CLASSES, Project
 from label_config import render
 from tests.fakes.label_studio import FakeLabelStudio
@@ -53,7 +54,7 @@ class Memory(Aside):
         super().__init__()
         self.samples: list[tuple[float, float, float]] = []
 
-    def _run(self) -> None:
+    def _run(self, _worker: int) -> None:
         started = time.perf_counter()
         while not self._stop.wait(1.0):
             serving = training = 0.0

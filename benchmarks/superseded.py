@@ -18,7 +18,8 @@ import requests
 from backend.demo.label_studio import LabelStudioServer
 from backend.learning.delivery import STEP_TASKS
 from backend.studio import Studio
-from benchmarks.common import ROOT, Aside, report, spread
+from benchmarks.aside import Aside
+from benchmarks.common import ROOT, report, spread
 from label_config import render
 
 PROJECT_TITLE = "superseded"
@@ -38,7 +39,7 @@ class Somebody(Aside):
         self._studio = studio
         self._tasks = tasks
 
-    def _run(self) -> None:
+    def _run(self, _worker: int) -> None:
         turn = 0
         while not self._stop.wait(0.05):
             began = time.perf_counter()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import requests
 
+from benchmarks.aside import Aside
 from benchmarks.clicks import click
 
 
-class People:
+class People(Aside):
     """Click while this is entered, each on a task of their own. ``failed``: what came instead of a mask.
 
     url: of ClickPick. config: of the project, with a smart keypoint control as `label_config.templates` writes it.
@@ -26,26 +26,16 @@ class People:
         tasks: Sequence[Mapping[str, Any]],
         size: tuple[int, int],
     ) -> None:
+        super().__init__(len(tasks))
         self.answered = 0
         self.failed: list[str] = []
         self._url = url
         self._body = {"project": f"{project}.1", "label_config": config}
         self._size = size
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._click, args=(task,)) for task in tasks]
+        self._tasks = tasks
 
-    def __enter__(self) -> People:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _click(self, task: Mapping[str, Any]) -> None:
-        turn = 0
+    def _run(self, number: int) -> None:
+        turn, task = 0, self._tasks[number]
         while not self._stop.wait(0.02):
             turn += 1
             clicks = [click(10 + turn % 30, 10 + turn % 40, True, *self._size)]

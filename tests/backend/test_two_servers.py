@@ -26,6 +26,7 @@ from backend.demo.clickpick import ClickPickServer
 from backend.learning.versions import version_number
 from backend.store import Store
 from backend.tables import ROUNDS
+from benchmarks.aside import Aside
 from label_config import render
 from tests.backend.app.bodies import body_of, click, webhook
 from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answers, jpeg
@@ -54,26 +55,17 @@ class Said:
     version: int | None
 
 
-class Published:
+class Published(Aside):
     """When each version was first seen to be live; watches while it is entered."""
 
     def __init__(self, store: Store, project: int) -> None:
+        super().__init__()
         self.seen: dict[int, float] = {}
         self.most_running = 0
         self._store = store
         self._project = project
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Published:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
+    def _run(self, _worker: int) -> None:
         running = select(ROUNDS.c.id).where(ROUNDS.c.project == self._project, ROUNDS.c.state == "running")
         while not self._stop.wait(POLL_SECONDS):
             live = self._store.live_version(self._project)
