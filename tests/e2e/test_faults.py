@@ -132,8 +132,11 @@ class Victim:
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
         if what == "all":
+            psutil.wait_procs(victims, timeout=PATIENCE)  # the last of them lets go of the port
+            port = self.server.port
             self.server.stop()
             self.server.start()
+            assert self.server.port == port, "Label Studio's webhook goes to the old one"
 
     def settle(self, within: float = PATIENCE) -> None:
         """Until nothing is queued or running, twice in a row."""
