@@ -34,8 +34,10 @@ FIRST_SECONDS = 2.0
 """So long a task waits for its first round: another web process's task may have taken the one that it was for."""
 IDLE_SECONDS = {INSTANT: 30.0, DEEP: 5.0}
 """So long a task stays for the next round: its process knows the project, and a new one imports torch for seconds."""
-CLAIM_SECONDS = 3.0
+CLAIM_SECONDS = 5.0
 """A process without a round takes one that can be claimed within a fraction of this, if it lives."""
+RENEW_SECONDS = 30.0
+"""Between looks at what the cluster has: nodes with GPUs come and go."""
 LONGEST_PAUSE = 60.0
 JOIN_SECONDS = 10.0
 """A watcher that is joining a cluster that does not answer is not waited for any longer."""
@@ -49,8 +51,10 @@ class RayRounds:
         self._store = store
         self._tasks: dict[Kind, RoundTask] = {}
         self._gone: set[str] = set()
-        self._unclaimed: dict[Kind, float] = {}
+        self._silent: dict[Kind, tuple[str, float]] = {}
+        """Who was seen without a round at every look since then, while one could be claimed."""
         self._recovered = -RECOVER_SECONDS
+        self._renewed = 0.0
         self._store_was_away = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -104,7 +108,7 @@ class RayRounds:
     def _look(self) -> None:
         if not self._tasks:
             connect(self._settings, self)
-            self._tasks = _round_tasks(self._settings)
+            self._tasks, self._renewed = _round_tasks(self._settings), time.monotonic()
             atexit.register(self.stop)  # and called before Ray's own, which was registered by now
             # Its process is made, and imports torch, before anybody waits for it.
             self._tasks[INSTANT].submit()
@@ -118,21 +122,40 @@ class RayRounds:
         if self._gone or time.monotonic() - self._recovered > RECOVER_SECONDS:
             rounds.recover(self._gone)
             self._gone, self._recovered = set(), time.monotonic()
+        if time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._renew()
         for kind, task in self._tasks.items():
             self._serve(kind, task)
 
+    def _renew(self) -> None:
+        """Let a kind that has no task now have what the cluster has by now."""
+        self._renewed = time.monotonic()
+        for kind, task in _round_tasks(self._settings).items():
+            if self._tasks[kind].may_start() and self._tasks[kind].gets != task.gets:
+                self._tasks[kind] = task
+
     def _serve(self, kind: Kind, task: RoundTask) -> None:
         """See to it that a round which can be claimed is; the process of the task may be gone without Ray knowing."""
-        rounds, now = self._store.rounds, time.monotonic()
-        if not rounds.is_claimable(kind):
-            self._unclaimed.pop(kind, None)
+        if not self._store.rounds.is_claimable(kind):
+            self._silent.pop(kind, None)
             return
-        since = self._unclaimed.setdefault(kind, now)
-        if task.worker and now - since > CLAIM_SECONDS and not rounds.is_run_by(task.worker):
+        if self._is_silent(kind, task.worker):
             LOG.error("%s runs no rounds any more", task.worker)
             task.abandon()
         if task.may_start():
             task.submit()
+
+    def _is_silent(self, kind: Kind, worker: str) -> bool:
+        """Whether a process has long run no round though one can be claimed; "": none has begun."""
+        if not worker or self._store.rounds.is_run_by(worker):
+            self._silent.pop(kind, None)
+            return False
+        now = time.monotonic()
+        who, since = self._silent.get(kind, ("", now))
+        if who != worker:
+            since = now
+        self._silent[kind] = (worker, since)
+        return now - since > CLAIM_SECONDS
 
 
 def _round_tasks(settings: Settings) -> dict[Kind, RoundTask]:

@@ -38,6 +38,11 @@ class RoundTask:
         self.worker = ""
         """The process that runs it, once it has begun."""
 
+    @property
+    def gets(self) -> tuple[Settings, float]:
+        """What it is run with: settings, and how much of a GPU."""
+        return self._settings, self._gpus
+
     def may_start(self) -> bool:
         """Whether there is none, nor has one failed just now."""
         return self._task is None and time.monotonic() >= self._not_before
