@@ -83,6 +83,14 @@ def resources() -> dict[str, float]:
     return found
 
 
+def available() -> dict[str, float]:
+    """What is left of that for now."""
+    import ray  # noqa: PLC0415 - as above
+
+    found: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return found
+
+
 def _knock(address: str) -> None:
     """See whether anybody listens there at all."""
     host, _, port = address.rpartition(":")

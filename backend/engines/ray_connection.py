@@ -1,4 +1,4 @@
-"""A web process's connection to the replicas: made in the background, and tried again until it stands."""
+"""A web process's connection to the replicas: made in the background, tried again until it stands, and renewed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from backend.engines.ray_cluster import connect, leave
 from backend.engines.ray_messages import Figures
-from backend.engines.ray_serve import count_running, deploy
+from backend.engines.ray_serve import count_running, deploy, is_deployed
 from backend.errors import ClickPickError, ModelUnavailable
 from backend.settings import Settings
 
@@ -21,6 +21,9 @@ T = TypeVar("T")
 START_SECONDS = 60.0
 """So long `start` waits for its first attempt: a cluster without room may hold it up for ever."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+LOOK_SECONDS, GONE_LOOKS = 10.0, 3
+"""Between looks whether the application is still there, and how many have to miss it."""
+JOIN_SECONDS = 5.0
 FIGURES_SECONDS, LATE_SECONDS = 2.0, 4.0
 STARTING = "the segmenter replicas are being started; ask again in a few seconds"
 UNREACHABLE = "the segmenter replicas cannot be reached; try again later, the log says why"
@@ -97,10 +100,9 @@ class Connection:
         atexit.unregister(self.stop)
         self._stopping.set()
         self._tried.set()
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            with suppress(Exception):  # of a cluster that is gone
-                handle.shutdown()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
+        self._let_go()
         if not self._thread.is_alive():
             leave(self)
 
@@ -108,12 +110,9 @@ class Connection:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             try:
-                connect(self._settings, self)
-                atexit.register(self.stop)  # called before Ray's own, which leaves calls under way to crash
-                self._handle = deploy(self._settings)
-                self._failure = None
-                LOG.info("connected to the segmenter replicas")
-                return
+                self._connect()
+                pause = FIRST_PAUSE
+                self._stay()
             except ClickPickError as problem:
                 self._fail(problem)
             except Exception as problem:
@@ -123,6 +122,39 @@ class Connection:
                 self._tried.set()
             self._stopping.wait(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _connect(self) -> None:
+        connect(self._settings, self)
+        atexit.unregister(self.stop)
+        atexit.register(self.stop)  # called before Ray's own, which leaves calls under way to crash
+        self._handle = deploy(self._settings)
+        self._failure = None
+        self._tried.set()
+        LOG.info("connected to the segmenter replicas")
+
+    def _stay(self) -> None:
+        """Return at the end, or once the application is gone: somebody has ended it, or Ray Serve has died."""
+        gone = 0
+        while gone < GONE_LOOKS:
+            if self._stopping.wait(LOOK_SECONDS):
+                return
+            gone = 0 if self._is_deployed() else gone + 1
+        LOG.warning("the segmenter replicas are gone from the cluster; they are started anew")
+        self._failure = ModelUnavailable(UNREACHABLE)
+        self._let_go()
+
+    def _is_deployed(self) -> bool:
+        try:
+            return is_deployed()
+        except Exception as problem:  # of Ray's many ways to say so
+            LOG.log(self._level(), "the cluster does not answer: %s", type(problem).__name__)
+            return False
+
+    def _let_go(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with suppress(Exception):  # of a cluster that is gone
+                handle.shutdown()
 
     def _fail(self, problem: ClickPickError) -> None:
         if self._failure is not None:  # the first one is raised by `start`

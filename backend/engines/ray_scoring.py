@@ -10,17 +10,17 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from backend import log_context
-from backend.engines.ray_cluster import resources
+from backend.engines.ray_cluster import available, resources
 from backend.engines.ray_process import BACKGROUND, become_background, for_workers
 from backend.errors import ClickPickError, ClusterUnavailable
 from backend.images import ImageFetcher
 from backend.learning.labelled import image_urls
 from backend.learning.queue import Answered, Proposer, Queue
-from backend.learning.scoring import IsOver, Mean, Prediction, Proposals
+from backend.learning.scoring import IsOver, Mean, Prediction, Proposals, ScoringHere
 from backend.learning.versions import VersionLoader
 from backend.services import open_images, open_shared, open_studio
 from backend.settings import Settings
@@ -34,6 +34,7 @@ RETRIES = 3
 """Of a shard whose worker or node died."""
 A_WORKER = 2
 """Shards under way for each worker that there is room for: one that is run, and the next."""
+LONG_WAIT = 60.0
 LEAST_SHARDS = 4
 """Under way at once, so that a cluster that grows with its load sees some."""
 
@@ -61,6 +62,9 @@ class RayScoring:
         self, queue: Queue, chunks: Iterable[Sequence[TaskInfo]], mean: Mean, is_over: IsOver
     ) -> Proposals:
         """See `Scoring`. Raises ClusterUnavailable where a shard's workers died again and again."""
+        if not self._has_room():
+            yield from self._here.proposals(queue, chunks, mean, is_over)
+            return
         import ray  # noqa: PLC0415 - an extra
 
         bare = replace(queue, learner=None, answered={}, labelled={})
@@ -90,6 +94,16 @@ class RayScoring:
             for left in under_way:
                 ray.cancel(left)
 
+    def _has_room(self) -> bool:
+        """False where no GPU is left beside the round's own: its shards would wait for it, and it for them."""
+        gpus = self._settings.ray_round_gpus
+        return not gpus or available().get("GPU", 0.0) >= gpus
+
+    @cached_property
+    def _here(self) -> ScoringHere:
+        images = open_images(self._settings, open_studio(self._settings))
+        return ScoringHere(Proposer(self._settings, images).proposal)
+
     def _most_shards(self) -> int:
         """Under way at once."""
         if self._settings.ray_shards:
@@ -107,8 +121,14 @@ def _taken(under_way: deque[Any], left: int) -> Iterator[Prediction | None]:
     from ray.exceptions import RayError, RayTaskError  # noqa: PLC0415
 
     while len(under_way) > left:
+        first = under_way.popleft()
         try:
-            predictions = ray.get(under_way.popleft())
+            if not ray.wait([first], timeout=LONG_WAIT)[0]:
+                LOG.warning(
+                    "a part of the queue waits for %.0f s: are the cluster's places taken?",
+                    LONG_WAIT,
+                )
+            predictions = ray.get(first)
         except RayTaskError as error:
             if not isinstance(error.cause, (ClickPickError, ModelZooError)):
                 LOG.error("a shard failed: %s", error)  # with its traceback, which the cause has lost

@@ -29,6 +29,7 @@ ROUTER: Any = "ray.serve.experimental.consistent_hash_router.ConsistentHashRoute
 BUSY = 4.0
 """Calls under way in a replica, on average, from which another one is started."""
 DEPLOYING = "clickpick-deploying"
+LOOK_SECONDS = 0.5
 DEPLOY_SECONDS = 300.0
 """So long replicas that somebody else has deployed are waited for."""
 ENDED = ("DEPLOY_FAILED", "DELETING", "NOT_STARTED")
@@ -49,7 +50,7 @@ def deploy(settings: Settings) -> Any:
             if running:
                 LOG.warning("the replicas on the cluster have other settings; they are replaced")
             try:
-                serve.run(_application(settings, values), name=APPLICATION, route_prefix=None)
+                _start(_application(settings, values), wanted)
             except RuntimeError as error:
                 LOG.error("segmenter replicas cannot start: %s", error)
                 raise ModelUnavailable(
@@ -57,6 +58,12 @@ def deploy(settings: Settings) -> Any:
                     "cluster looks for what is missing there"
                 ) from error
     return serve.get_app_handle(APPLICATION)
+
+
+def is_deployed() -> bool:
+    """Whether the application is on the cluster, with replicas or without. Raises what Ray does where none answers."""
+    found = serve.status().applications.get(APPLICATION)
+    return found is not None and found.status not in ENDED
 
 
 def build(_: Mapping[str, str]) -> Any:
@@ -92,6 +99,19 @@ def _application(settings: Settings, values: dict[str, Any]) -> Any:
     return deployment(Replica).bind(values)
 
 
+def _start(application: Any, wanted: str) -> None:
+    """Returns when the first replica with the wanted settings is up: others may wait for a node. RuntimeError if none
+    can start."""
+    target = serve.RunTarget(application, name=APPLICATION, route_prefix=None)
+    serve.run_many([target], wait_for_applications_running=False)
+    while (found := serve.status().applications[APPLICATION]).status != "RUNNING":
+        if found.status in ENDED:
+            raise RuntimeError(found.message)
+        if count_running() and _running_digest() == wanted:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
 def _running_digest() -> str:
     """Of the replicas on the cluster; empty where there are none, or none that answer."""
     found = serve.status().applications.get(APPLICATION)
@@ -118,7 +138,7 @@ def _alone() -> Iterator[None]:
             held = holder.options(name=DEPLOYING).remote()
             break
         except ActorAlreadyExistsError:
-            time.sleep(0.5)
+            time.sleep(LOOK_SECONDS)
     try:
         yield
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ import requests
 from backend.app import create_app
 from backend.demo.clickpick import ClickPickServer
 from backend.engines import ray as module
+from backend.engines import ray_connection
 from backend.engines.ray import RayEngine
 from backend.engines.ray_connection import Connection
 from backend.errors import ModelUnavailable, TooLate
@@ -187,6 +190,18 @@ def test_a_node_that_dies_takes_no_click_with_it(
     assert ray_engine.problems() == []
     ray_cluster.add_node()
     wait_until(lambda: len(replicas(ray_engine)) == 2, "a replica on the new node")
+
+
+def test_replicas_that_somebody_has_ended_are_started_anew(
+    ray_engine: RayEngine, studio: Studio, ray_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_connection, "LOOK_SECONDS", 1.0)
+    before = set(replicas(ray_engine))
+    end = f"import ray; from ray import serve; ray.init({ray_cluster.address!r}); serve.shutdown()"
+    subprocess.run([sys.executable, "-c", end], check=True, timeout=120, capture_output=True)
+    wait_until(lambda: len(set(replicas(ray_engine)) - before) == 2, "other replicas")
+    assert ray_engine.problems() == []
+    assert segment(ray_engine, Scene(studio))["result"]
 
 
 def test_a_web_process_that_is_to_end_answers_what_it_has_begun(

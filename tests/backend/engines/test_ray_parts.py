@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -16,16 +16,20 @@ from pydantic import SecretStr, ValidationError
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from backend import errors
-from backend.engines import ray_connection, ray_replica
+from backend.engines import ray_connection, ray_replica, ray_scoring
 from backend.engines.installed import check_engine
 from backend.engines.ray_connection import STARTING, UNREACHABLE, Connection, Fresh
 from backend.engines.ray_messages import INTERNAL, Call, Failure, Recorder
 from backend.engines.ray_replica import WEB_ONLY, Replica, digest_of, replica_settings
+from backend.engines.ray_scoring import RayScoring
 from backend.errors import BadRequest, ClickPickError, ConfigProblem, ModelUnavailable, StudioRefused
+from backend.learning.queue import Queue
+from backend.learning.scoring import ScoringHere
 from backend.settings import Settings
 from label_config import LabelConfigError
 from model_zoo.errors import BadInput, WeightsMissing
 from tests.backend.engines.ray_scenes import Scene, Studio
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -189,6 +193,48 @@ def test_a_connection_is_tried_again_and_calls_are_told_why_meanwhile(
         time.sleep(0.02)
     assert connection.handle(0) is not None
     connection.stop()
+
+
+def test_replicas_that_somebody_has_ended_are_started_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, deployed, gone = [True], [], threading.Event()
+
+    def deploy(_: Settings) -> Any:
+        deployed.append(True)
+        there[0] = True
+        return object()
+
+    def look() -> bool:
+        if not there[0]:
+            gone.set()
+        return there[0]
+
+    monkeypatch.setattr(ray_connection, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(ray_connection, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(ray_connection, "connect", lambda *_: None)
+    monkeypatch.setattr(ray_connection, "deploy", deploy)
+    monkeypatch.setattr(ray_connection, "is_deployed", look)
+    monkeypatch.setattr(ray_connection, "count_running", lambda: 1)
+    connection = Connection(settings)
+    connection.start()
+    first = connection.handle(10)
+    there[0] = False
+    assert gone.wait(10)
+    wait_until(lambda: len(deployed) == 2 and not connection.problems(), "another deployment", 10)
+    assert connection.handle(10) is not first
+    connection.stop()
+
+
+def test_a_round_that_has_the_last_gpu_scores_by_itself(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scoring = RayScoring(make_settings(ray_round_gpus=1))
+    monkeypatch.setattr(ray_scoring, "available", lambda: {"CPU": 4.0, "GPU": 0.5})
+    scoring._here = ScoringHere(lambda _queue, task, _mean: {"task": task})  # type: ignore[dict-item]
+    chunks: Any = [[1, 2], [3]]
+    found = scoring.proposals(cast(Queue, None), chunks, lambda: None, lambda: False)
+    assert list(found) == [{"task": 1}, {"task": 2}, {"task": 3}]
 
 
 def test_a_figure_is_read_by_one_caller_and_others_do_not_trust_the_last_one_for_long(
