@@ -44,7 +44,7 @@ clickpick doctor --project 7
 
 It calls ClickPick and Label Studio, compares what each knows of the other, reads the labelling config and fetches the
 images of three tasks. Each line begins with *ok*, *warning* or *error* and a name; below are all that are not *ok*, and
-what to do. Exit code 1: there was an error.
+what to do. Exit code 1: there was an error. For `make demo` it needs [the demo's token](index.md#try-it).
 
 """
 

@@ -22,6 +22,8 @@ GPU = "needs several GPUs"
 SUITE = "is this test suite, or part of it"
 DRAWN = "needs masks that somebody has drawn"
 CLUSTER = "starts a Ray cluster"
+DEMO_RUNS = "needs the demo, which downloads Label Studio"
+DOCKER = "needs Docker or Kubernetes"
 PLACE = "stands for a server or a file of the reader's own"
 TRAINING = "tests/backend/test_training_commands.py::test_pretrain_measures_before_and_after"
 CLICKS = "tests/backend/test_training_commands.py::test_weights_log_and_json_are_left"
@@ -70,6 +72,15 @@ RUN = (
 NOT_RUN = {
     "make demo": NotRun(NETWORK, DEMO),
     "make demo IMAGES=folder": NotRun(NETWORK, DEMO),
+    ". .venv/bin/activate": NotRun("needs what `make setup` has installed"),
+    "export LABEL_STUDIO_API_KEY=$(cat .demo/label-studio/personal-access-token) "
+    "CLICKPICK_DATA=$PWD/.demo/clickpick": NotRun(DEMO_RUNS, DEMO),
+    "clickpick doctor --project 1": NotRun(DEMO_RUNS),
+    "docker compose exec clickpick clickpick doctor --project 1": NotRun(DOCKER),
+    "docker compose exec clickpick clickpick backup /data/b.tar": NotRun(DOCKER),
+    "docker compose cp clickpick:/data/b.tar .": NotRun(DOCKER),
+    "kubectl --namespace clickpick exec deploy/clickpick -- clickpick connect --project 7 "
+    "--url http://clickpick.clickpick:9090": NotRun(DOCKER),
     "make setup": NotRun(NETWORK),
     "make constraints": NotRun(NETWORK),
     "make docs": NotRun(SUITE, "tests/docs/test_site.py::test_the_site_is_built_without_a_warning"),
@@ -85,7 +96,7 @@ NOT_RUN = {
     "pip install '.[offline]'": NotRun(NETWORK),
     "pip install '.[plot]'": NotRun(NETWORK),
     "pip install '.[postgres]'": NotRun(NETWORK),
-    "pip install '.[ray]'": NotRun(NETWORK),
+    "pip install '.[offline,ray]'": NotRun(NETWORK),
     "ray start --head": NotRun(CLUSTER, ENGINE),
     "clickpick serve --engine ray": NotRun(CLUSTER, ENGINE),
     "pip install --upgrade 'Flask>=3,<4' 'Werkzeug>=3,<4' 'Jinja2>=3.1,<4' 'itsdangerous>=2.2,<3'": NotRun(
@@ -93,6 +104,12 @@ NOT_RUN = {
     ),
     "pip-audit -r constraints.txt --no-deps --disable-pip": NotRun(NETWORK),
     "hf download timm/resnet50.a1_in1k model.safetensors": NotRun(NETWORK),
+    "clickpick serve --port 9090": NotRun("is run with another port", TWO_SERVERS),
+    "clickpick serve --port 9091": NotRun("is run with another port", TWO_SERVERS),
+    "clickpick connect --project 7 --url http://127.0.0.1:9000": NotRun(
+        "needs the reader's load balancer",
+        "tests/backend/test_connect.py::test_a_new_address_moves_backend_and_webhook",
+    ),
     "clickpick serve --host 0.0.0.0": NotRun("would listen beyond this machine"),
     "CLICKPICK_SEGMENTER=clicknet:adapted/clicknet.safetensors clickpick serve": NotRun(
         PLACE,
