@@ -67,7 +67,7 @@ def serve(
     CLICKPICK_*. It is one process with threads (gunicorn) and a training process beside it; with --engine ray, models
     answer on the nodes of a Ray cluster.
     """
-    from backend.engines.installed import check_engine  # noqa: PLC0415 - each command imports what it needs
+    from backend.engines.installed import check_engine, check_flask  # noqa: PLC0415 - each command imports what it needs
     from backend.engines.model_threads import half_of_the_cores  # noqa: PLC0415
 
     flags = {
@@ -79,6 +79,7 @@ def serve(
     os.environ.update({name: str(value) for name, value in flags.items() if value is not None})
     os.environ.setdefault("OMP_NUM_THREADS", str(half_of_the_cores()))  # read when the libraries are loaded
     settings = Settings()
+    check_flask()
     check_engine(settings)
     options = {
         "bind": f"{settings.host}:{settings.port}",

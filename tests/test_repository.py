@@ -91,6 +91,20 @@ def test_constraints_cover_and_satisfy_every_dependency_of_the_project(python: s
         assert requirement.specifier.contains(number), f"{chosen} does not satisfy {requirement}"
 
 
+def test_pip_which_cannot_lift_the_pins_of_label_studio_ml_finds_versions_too() -> None:
+    ours = {
+        canonicalize_name(one.name): one for one in map(Requirement, distribution("clickpick").requires or ())
+    }
+    pins = [Requirement(text) for text in distribution("label-studio-ml").requires or ()]
+    both = [pin for pin in pins if canonicalize_name(pin.name) in ours]
+    assert len(both) > 2
+    for pin in both:
+        for asked in pin.specifier:
+            if asked.operator == "==":
+                mine = ours[canonicalize_name(pin.name)]
+                assert mine.specifier.contains(asked.version), f"{mine}, and label-studio-ml asks for {pin}"
+
+
 def test_no_tracked_file_names_a_registry_or_an_index() -> None:
     own = str(Path(__file__).relative_to(REPOSITORY))
     found = [

@@ -1,11 +1,24 @@
-"""Whether what an engine needs is installed; imports none of it."""
+"""Whether what the server needs is installed; imports none of it."""
 
 from __future__ import annotations
 
 import importlib.util
+from importlib.metadata import version
 
 from backend.errors import ConfigProblem
 from backend.settings import Settings
+
+UPGRADE = "pip install --upgrade 'Flask>=3,<4' 'Werkzeug>=3,<4' 'Jinja2>=3.1,<4' 'itsdangerous>=2.2,<3'"
+
+
+def check_flask() -> None:
+    """ConfigProblem where label-studio-ml's pins were followed, which name a Flask of 2020."""
+    found = version("flask")
+    if int(found.split(".", 1)[0]) < 3:
+        raise ConfigProblem(
+            f"Flask {found} is installed, which label-studio-ml asks pip for; ClickPick needs Flask 3, and it "
+            f"runs with that as well. Run: {UPGRADE}"
+        )
 
 
 def check_engine(settings: Settings) -> None:

@@ -93,10 +93,10 @@ NOT_RUN = {
         HOURS, "tests/docker/test_run_steps.py::test_steps_run_in_clean_roots_and_the_server_becomes_healthy"
     ),
     "pip install .": NotRun(NETWORK),
-    "pip install '.[offline]'": NotRun(NETWORK),
-    "pip install '.[plot]'": NotRun(NETWORK),
-    "pip install '.[postgres]'": NotRun(NETWORK),
-    "pip install '.[offline,ray]'": NotRun(NETWORK),
+    "pip install uv": NotRun(NETWORK),
+    "uv pip install '.[offline]' -c constraints.txt": NotRun(NETWORK),
+    "uv pip install '.[postgres]'": NotRun(NETWORK),
+    "uv pip install '.[offline,ray]' -c constraints.txt": NotRun(NETWORK),
     "ray start --head": NotRun(CLUSTER, ENGINE),
     "clickpick serve --engine ray": NotRun(CLUSTER, ENGINE),
     "pip install --upgrade 'Flask>=3,<4' 'Werkzeug>=3,<4' 'Jinja2>=3.1,<4' 'itsdangerous>=2.2,<3'": NotRun(
