@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.errors import StudioUnavailable
+from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable
 from backend.learning.deep_candidates import MOST_TRIES, Candidate, Candidates
 from backend.learning.fitting import Fitter
 from backend.learning.gate import Guesses, is_deep
@@ -62,7 +63,8 @@ class Deep:
     ) -> Judged:
         """Publish the newest candidate unless it is worse than the live version; else keep it aside.
 
-        One that cannot be judged is dropped, so that the round goes on; StudioUnavailable passes through.
+        One that cannot be judged is dropped, so that the round goes on. StudioUnavailable, SharedUnavailable and
+        StoreUnavailable pass through, and it waits for the next try.
         """
         candidate = self._candidates.newest(project)
         if candidate is None:
@@ -78,8 +80,9 @@ class Deep:
                     candidate.learner,
                     MOST_TRIES,
                 )
-        except StudioUnavailable:
-            self._candidates.begin_anew(candidate)
+        except (StudioUnavailable, SharedUnavailable, StoreUnavailable):
+            with contextlib.suppress(OSError):  # it would take the error's place
+                self._candidates.begin_anew(candidate)
             raise
         except Exception:
             LOG.exception(

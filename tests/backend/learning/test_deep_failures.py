@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from backend.errors import StudioUnavailable
+from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable
 from backend.learning.deep import Deep
 from backend.learning.deep_candidates import MOST_TRIES, Candidates
 from backend.learning.gate import Gate, Guesses, is_deep
 from backend.learning.pushing import Pusher
+from backend.learning.versions import Versions
 from backend.round_queue import ASKED_FOR, DEEP
+from backend.store import Store
 from tests.backend.learning.deep_project import Project
 from tests.backend.learning.fake_learners import Behaviour, FakeLearner
 
@@ -94,6 +97,48 @@ def test_a_candidate_waits_while_label_studio_is_away(
         for _ in range(MOST_TRIES + 1):
             done = project.try_round()
             assert done.state == "queued"
+    project.try_round()
+    assert is_deep(project.live)
+
+
+def test_a_candidate_waits_while_the_shared_storage_is_away(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Versions, "publish", failing(SharedUnavailable("away")))
+        for _ in range(MOST_TRIES + 1):
+            assert project.try_round().state == "queued"
+    project.try_round()
+    assert is_deep(project.live)
+
+
+def test_a_candidate_waits_while_the_database_is_away(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "publish", failing(StoreUnavailable("away")))
+        for _ in range(MOST_TRIES + 1):
+            with pytest.raises(StoreUnavailable):
+                project.try_round()
+            project.store.rounds.retry(project.store.rounds.history(project.id)[0].id, "database back", 0.0)
+    project.try_round()
+    assert is_deep(project.live)
+
+
+def test_a_full_disk_does_not_hide_why_a_candidate_waits(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Gate, "measure", failing(StudioUnavailable("away")))
+        patched.setattr(Candidates, "begin_anew", failing(OSError(errno.ENOSPC, "full")))
+        put_off = project.try_round()
+        assert (put_off.state, put_off.message) == ("queued", "away")
     project.try_round()
     assert is_deep(project.live)
 
