@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +17,7 @@ from sqlalchemy import and_, delete, insert, select, update
 from backend.database import Database, now, worker_is_dead, worker_name
 from backend.tables import ROUNDS
 
+LOG = logging.getLogger(__name__)
 Kind = Literal["instant", "deep"]
 INSTANT: Final = "instant"
 """Kind of a round: the learning loop, in seconds, for annotators who wait for its queries."""
@@ -23,8 +25,10 @@ DEEP: Final = "deep"
 """Kind of a round: a long training beside the loop, for which nobody waits."""
 ASKED_FOR = "asked for"
 """Reason of a round for which a person waits: the learner is fitted even when no label has changed."""
-MOST_ATTEMPTS = 10
-"""A round whose process dies again and again (out of memory, say) is given up."""
+MOST_DEATHS = 10
+"""A round whose process dies again and again (out of memory, say) is given up. Being put off does not count."""
+DIED = "the process that ran this round died; it starts again"
+GIVEN_UP = f"its process died {MOST_DEATHS} times; see why in its log or the system's, then start a round"
 SILENCE_LIMIT = 20.0
 """Seconds without a sign of life after which a round on another machine counts as lost: more than a writer waits for
 others."""
@@ -34,7 +38,8 @@ others."""
 class Round:
     """One run of the learning loop, or of the deep learner.
 
-    ``state``: queued, running, done or failed; times in Unix seconds of the database's clock.
+    ``state``: queued, running, done or failed; ``deaths``: how often its process died; times in Unix seconds of the
+    database's clock.
     """
 
     id: int
@@ -43,6 +48,7 @@ class Round:
     state: str
     reason: str
     attempts: int
+    deaths: int
     due: float
     started: float | None
     finished: float | None
@@ -132,7 +138,9 @@ class RoundQueue:
             values = {"state": state, "message": message, "version": version, "finished": now(db)}
             db.execute(update(ROUNDS).where(_run_by(round_id, worker)).values(**values))
 
-    def retry(self, round_id: int, message: str, delay: float, *, worker: str | None = None) -> None:
+    def retry(
+        self, round_id: int, message: str, delay: float, *, worker: str | None = None, died: bool = False
+    ) -> None:
         """Put back a round that ``worker`` (by default this process) runs; a newer one that waits stands for both."""
         with self._database.write() as db:
             row = db.execute(select(ROUNDS).where(_run_by(round_id, worker)).with_for_update()).first()
@@ -140,11 +148,11 @@ class RoundQueue:
                 return  # another process has recovered it
             waiting = db.execute(_waiting(row.project, row.kind)).first()
             moment = now(db)
-            due = moment + delay
-            values: dict[str, Any] = {"state": "queued", "message": message, "due": due}
+            due, deaths = moment + delay, row.deaths + died
+            values: dict[str, Any] = {"state": "queued", "message": message, "due": due, "deaths": deaths}
             if waiting is not None:
-                values = {"state": "failed", "message": message, "finished": moment}
-                later = {"due": max(due, waiting.due), "attempts": row.attempts}
+                values = {"state": "failed", "message": message, "finished": moment, "deaths": deaths}
+                later = {"due": max(due, waiting.due), "attempts": row.attempts, "deaths": deaths}
                 later["reason"] = ASKED_FOR if row.reason == ASKED_FOR else waiting.reason
                 db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
             db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
@@ -176,12 +184,11 @@ class RoundQueue:
             if row.worker in gone or worker_is_dead(row.worker, moment - row.heartbeat, SILENCE_LIMIT)
         ]
         for row in lost:
-            if row.attempts < MOST_ATTEMPTS:
-                message = "the process that ran this round died; it starts again"
-                self.retry(row.id, message, 0.0, worker=row.worker)
+            if row.deaths + 1 < MOST_DEATHS:
+                self.retry(row.id, DIED, 0.0, worker=row.worker, died=True)
             else:
-                message = f"the process that ran this round died {row.attempts} times"
-                self.finish(row.id, "failed", message, worker=row.worker)
+                self.finish(row.id, "failed", GIVEN_UP, worker=row.worker)
+                LOG.error("project %d, round %d failed: %s", row.project, row.id, GIVEN_UP)
         return len(lost)
 
     def cancel(self, project: int) -> None:

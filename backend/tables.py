@@ -48,6 +48,7 @@ ROUNDS = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(255), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("deaths", Integer, nullable=False, server_default="0"),  # of processes that ran it
     Column("created", Float, nullable=False),
     Column("due", Float, nullable=False),
     Column("started", Float),

@@ -99,7 +99,7 @@ def test_a_database_of_before_migrations_is_adopted_whole(old_url: str) -> None:
     for _ in range(2):  # and the second start changes nothing
         with closing(Store(old_url)) as store:
             waiting = next(found for found in store.rounds.history(7) if found.id == 3)
-            assert (waiting.kind, waiting.state) == ("instant", "queued")
+            assert (waiting.kind, waiting.state, waiting.deaths) == ("instant", "queued", 0)
             live = store.live_version(7)
             assert live is not None
             assert live.name == "clickpick-7-v2-aa"

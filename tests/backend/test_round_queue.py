@@ -16,7 +16,7 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import IntegrityError
 
 from backend import database
-from backend.round_queue import ASKED_FOR, DEEP, MOST_ATTEMPTS, SILENCE_LIMIT, Round
+from backend.round_queue import ASKED_FOR, DEEP, MOST_DEATHS, SILENCE_LIMIT, Round
 from backend.store import Store
 from backend.tables import ROUNDS
 
@@ -161,6 +161,7 @@ def test_retry_joins_a_newer_request(store: Store) -> None:
     assert waiting.state == "queued"
     assert waiting.due > time.time() + 25
     assert waiting.attempts == 1, "the pause goes on growing"
+    assert waiting.deaths == 0
 
 
 def test_progress_is_visible(store: Store) -> None:
@@ -214,18 +215,53 @@ def test_a_silent_process_of_another_machine_counts_as_dead(
     assert store.rounds.recover() == 1
 
 
+def die(store: Store, *, meanwhile: str = "") -> None:
+    """Claim a round in a process that dies of it; ``meanwhile`` is the reason of a newer request, if there is one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(database, "_MARK", "dead")
+        assert store.rounds.claim() is not None
+        if meanwhile:
+            store.rounds.request(1, meanwhile)
+    assert store.rounds.recover() == 1
+
+
 def test_a_round_that_kills_its_process_every_time_is_given_up(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     number = store.rounds.request(1, "a")
-    for attempt in range(MOST_ATTEMPTS):
-        monkeypatch.setattr(database, "_MARK", f"process {attempt}")
-        assert store.rounds.claim() is not None
-        monkeypatch.setattr(database, "_MARK", "next")
-        store.rounds.recover()
+    for deaths in range(1, MOST_DEATHS):
+        die(store)
+        assert (get(store, number).state, get(store, number).deaths) == ("queued", deaths)
+    die(store)
     assert store.rounds.claim() is None
     assert get(store, number).state == "failed"
-    assert "died" in get(store, number).message
+    assert f"died {MOST_DEATHS} times" in get(store, number).message
+    assert "start a round" in get(store, number).message
+    assert get(store, number).message in caplog.text
+
+
+def test_a_round_that_was_put_off_often_outlives_a_death(store: Store) -> None:
+    number = store.rounds.request(1, "a")
+    for _ in range(MOST_DEATHS):
+        assert store.rounds.claim() is not None
+        store.rounds.retry(number, "Label Studio is away", 0.0)
+    assert (get(store, number).attempts, get(store, number).deaths) == (MOST_DEATHS, 0)
+    die(store)
+    assert (get(store, number).state, get(store, number).deaths) == ("queued", 1)
+
+
+def test_deaths_go_over_to_a_newer_request_which_stays_when_the_round_is_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.round_queue.MOST_DEATHS", 2)
+    store.rounds.request(1, "first")
+    die(store, meanwhile="second")
+    waiting = store.rounds.history(1)[0]
+    assert (waiting.reason, waiting.state, waiting.deaths) == ("second", "queued", 1)
+    die(store, meanwhile="third")
+    assert get(store, waiting.id).state == "failed"
+    waiting = store.rounds.history(1)[0]
+    assert (waiting.reason, waiting.state, waiting.deaths) == ("third", "queued", 0)
 
 
 def test_the_kinds_do_not_wait_for_each_other(store: Store) -> None:
