@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from backend import migrations
 from backend.errors import ConfigProblem, StoreUnavailable
@@ -24,6 +25,15 @@ from backend.errors import ConfigProblem, StoreUnavailable
 LOG = logging.getLogger(__name__)
 LOCK_SECONDS = 15
 """So long a writer waits for another one; each takes milliseconds."""
+VANISHED = {
+    "connect_timeout": LOCK_SECONDS,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Of libpq: a server that vanishes without closing its connections is noticed within a minute, not after TCP's quarter
+of an hour."""
 WRITERS = 7_312_024
 """PostgreSQL's number of the lock that writers hold. One writes at a time, as on SQLite: what is safe there is safe."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -71,8 +81,8 @@ def _unavailable() -> Iterator[None]:
     """What the database says of itself goes to the log: it may name hosts and files."""
     try:
         yield
-    except (OperationalError, InterfaceError) as problem:
-        LOG.error("the database: %s", problem.orig)
+    except (OperationalError, InterfaceError, PoolTimeout) as problem:
+        LOG.error("the database: %s", getattr(problem, "orig", problem))
         raise StoreUnavailable(
             "the database does not answer, or cannot be written; the log says why; try again when that is put right"
         ) from problem
@@ -112,8 +122,7 @@ def _postgresql(url: URL) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     options = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=60s"
-    arguments = {"connect_timeout": LOCK_SECONDS, "keepalives_idle": 30, "options": options}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    engine = create_engine(url, pool_pre_ping=True, connect_args={**VANISHED, "options": options})
     event.listen(engine, "begin", _begin_postgresql)
     return engine
 

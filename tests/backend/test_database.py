@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from backend.database import Database
 from backend.errors import ConfigProblem, StoreUnavailable
@@ -60,6 +64,31 @@ def _stop_in_a_transaction(store: Store, postgres: PostgresServer) -> None:
         db.exec_driver_sql("UPDATE projects SET config_digest = 'b'")
         postgres.stop(signal.SIGQUIT)
         db.exec_driver_sql("UPDATE projects SET config_digest = 'c'")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such limit")
+def test_postgresql_that_vanishes_is_noticed_by_tcp(postgres_url: str) -> None:
+    options = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    with (
+        closing(Store(postgres_url)) as store,
+        store._database.read() as db,
+        socket.socket(fileno=os.dup(db.connection.driver_connection.fileno())) as used,
+    ):
+        found = [used.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in options]
+    assert found == [15_000, 30, 5, 3]
+
+
+def test_no_free_connection_is_a_clear_error(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = partial(create_engine, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    monkeypatch.setattr("backend.database.create_engine", one)
+    with closing(Store(database_url)) as store:
+        with store._database.read(), pytest.raises(StoreUnavailable, match="does not answer"):
+            store.projects()
+        assert "QueuePool limit" in caplog.text
+        assert store.projects() == []
 
 
 def test_writers_take_turns_and_readers_do_not_wait(database_url: str) -> None:
