@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class ClickPickError(Exception):
     """Base of all expected failures; ``str(error)`` may be shown to anybody, ``status`` is its HTTP answer."""
@@ -99,3 +102,10 @@ class TooLate(ClickPickError):
     """Whoever asked has stopped waiting, so that there was no use in an answer."""
 
     status = 503
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a file could not be written for want of room; safetensors' own says so in words."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error)

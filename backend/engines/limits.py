@@ -1,9 +1,8 @@
-"""What a training process may take of the machine's memory, and how it is known that memory or disk has run out."""
+"""What a training process may take of the machine's memory, and how it is known that it has run out."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from pathlib import Path
@@ -63,10 +62,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and TORCH_CPU in str(error)
     )
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that a file could not be written for want of room; safetensors' own says so in words."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return os.strerror(errno.ENOSPC) in str(error)

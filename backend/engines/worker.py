@@ -16,7 +16,7 @@ import threading
 import time
 
 from backend import log_context
-from backend.engines.limits import cap_memory, is_disk_full, is_out_of_memory
+from backend.engines.limits import cap_memory, is_out_of_memory
 from backend.engines.model_threads import share_cores
 from backend.errors import (
     ClickPickError,
@@ -24,6 +24,7 @@ from backend.errors import (
     SharedUnavailable,
     StoreUnavailable,
     StudioUnavailable,
+    is_disk_full,
 )
 from backend.images import ImageFetcher
 from backend.learning.deep_training import DeepTrainer

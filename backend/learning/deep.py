@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable
+from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable, is_disk_full
 from backend.learning.deep_candidates import MOST_TRIES, Candidate, Candidates
 from backend.learning.fitting import Fitter
 from backend.learning.gate import Guesses, is_deep
@@ -22,6 +22,7 @@ from model_zoo.learners.base import Learner
 from model_zoo.registry import create_learner
 
 LOG = logging.getLogger(__name__)
+AWAY = (StudioUnavailable, SharedUnavailable, StoreUnavailable)
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Deep:
     ) -> Judged:
         """Publish the newest candidate unless it is worse than the live version; else keep it aside.
 
-        One that cannot be judged is dropped, so that the round goes on. StudioUnavailable, SharedUnavailable and
-        StoreUnavailable pass through, and it waits for the next try.
+        One that cannot be judged is dropped, so that the round goes on. StudioUnavailable, SharedUnavailable,
+        StoreUnavailable and a full disk pass through, and it waits for the next try.
         """
         candidate = self._candidates.newest(project)
         if candidate is None:
@@ -80,11 +81,11 @@ class Deep:
                     candidate.learner,
                     MOST_TRIES,
                 )
-        except (StudioUnavailable, SharedUnavailable, StoreUnavailable):
-            with contextlib.suppress(OSError):  # it would take the error's place
-                self._candidates.begin_anew(candidate)
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, AWAY) or is_disk_full(error):
+                with contextlib.suppress(OSError):  # it would take the error's place
+                    self._candidates.begin_anew(candidate)
+                raise
             LOG.exception(
                 "project %d: what %s learnt cannot be judged; it is dropped", project, candidate.learner
             )

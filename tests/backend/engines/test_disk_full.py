@@ -12,8 +12,8 @@ import pytest
 from safetensors import SafetensorError
 
 from backend.engines import worker as module
-from backend.engines.limits import is_disk_full
 from backend.engines.worker import DISK_FULL, Worker
+from backend.errors import is_disk_full
 from backend.settings import Settings
 from tests.backend.conftest import answers
 from tests.fakes.label_studio import FakeLabelStudio

@@ -143,6 +143,18 @@ def test_a_full_disk_does_not_hide_why_a_candidate_waits(
     assert is_deep(project.live)
 
 
+def test_a_full_disk_while_publishing_keeps_the_candidate(
+    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.label(80)
+    project.train_after_round()
+    with monkeypatch.context() as patched:
+        patched.setattr(Versions, "publish", failing(OSError(errno.ENOSPC, "No space left on device")))
+        assert project.try_round().state == "queued"
+    project.try_round()
+    assert is_deep(project.live)
+
+
 def test_a_candidate_that_kills_the_process_is_dropped(
     project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
