@@ -2,7 +2,7 @@
 
 Times of people are those of the keystroke-level model (Card, Moran, Newell, CACM 1980), the same for everything that is
 compared: a key 0.28 s (an average typist), pointing with the mouse and clicking 1.1 + 0.2 s, and 1.35 s for a look and
-a decision. What the tool makes people wait for is measured in a browser, by `benchmarks.key_times`, for keys.
+a decision. What the tool makes people wait for is measured in a browser, by `benchmarks.key_times`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ LOOK = 1.35
 
 @dataclass(frozen=True)
 class ToolTimes:
-    """Seconds from a press to what it shows: the next ring, a label, the next task, a mask, an accepted mask.
-
-    Those of masks are assumed, not measured: a click's way through Label Studio and ClickPick, and a drawing.
-    """
+    """Seconds from a press to what it shows: the next ring, a label, the next task, a mask, an accepted mask."""
 
     ring: float
     label: float
     task: float
-    mask: float = 0.3
-    accept: float = 0.2
+    mask: float
+    accept: float
 
 
 class Work:

@@ -81,6 +81,11 @@ def pixels(watch: Watch, project: int, tasks: int) -> None:
 
 def masks(watch: Watch, project: int, tasks: int) -> None:
     page = watch.page
+
+    def press_the_mouse() -> None:
+        page.page.mouse.down()
+        page.page.mouse.up()
+
     page.open_stream(project)
     page.auto_annotation()
     page.press("1", "m")  # both stay for the next task, where M would take the tool for boxes
@@ -92,8 +97,9 @@ def masks(watch: Watch, project: int, tasks: int) -> None:
             x, y = page.bring_into_view(row * HEIGHT, col * WIDTH)
             watch.change("mask", lambda x=x, y=y: page.page.mouse.click(x, y), MASK)
             page.page.wait_for_timeout(300)  # a look
-        tick = page.page.get_by_test_id("bottombar-accept-suggestions-button")
-        watch.change("accept", tick.click, REGIONS)
+        # "Annotation saved", of the task before, lies over the tick for longer than people need until here
+        page.page.get_by_test_id("bottombar-accept-suggestions-button").hover()
+        watch.change("accept", press_the_mouse, REGIONS)
         page.submit("Control+Enter")
         page.wait_for_other_task(task)
 

@@ -28,6 +28,8 @@ DEPLOYMENT = "segmenter"
 ROUTER: Any = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 BUSY = 4.0
 """Calls under way in a replica, on average, from which another one is started."""
+BUSY_SECONDS = 10.0
+"""So long more calls have to be under way: somebody waits for each of them."""
 DEPLOYING = "clickpick-deploying"
 LOOK_SECONDS = 0.5
 DEPLOY_SECONDS = 300.0
@@ -92,6 +94,7 @@ def _application(settings: Settings, values: dict[str, Any]) -> Any:
             "min_replicas": settings.ray_min_replicas,
             "max_replicas": settings.ray_max_replicas,
             "target_ongoing_requests": BUSY,
+            "upscale_delay_s": BUSY_SECONDS,
         },
         logging_config={"enable_access_log": False},
         request_router_config=RequestRouterConfig(request_router_class=ROUTER),

@@ -1,9 +1,8 @@
-"""As many replicas as clicks need and nodes have room for."""
+"""Replicas become more while more people click than one has room for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -44,32 +43,22 @@ class Clicking(Aside):
                 return
 
 
-@contextmanager
-def engine(settings: Settings, store: Store, **changes: int) -> Iterator[RayEngine]:
-    made = RayEngine(settings.model_copy(update=changes), store, Metrics())
+@pytest.fixture
+def growing(ray_settings: Settings, engine_store: Store) -> Iterator[RayEngine]:
+    """One replica, which may become two."""
+    made = RayEngine(ray_settings.model_copy(update={"ray_min_replicas": 1}), engine_store, Metrics())
     made.start()
     made.connection.handle(240)
     yield made
     made.stop()
 
 
-def test_replicas_grow_with_the_clicks(ray_settings: Settings, engine_store: Store, studio: Studio) -> None:
-    with engine(ray_settings, engine_store, ray_min_replicas=1) as growing:
-        assert count_running() == 1
-        with Clicking(growing, Scene(studio, images=PEOPLE)) as people:
-            wait_until(lambda: count_running() == 2, "another replica", 240)
-            wait_until(
-                lambda: all(replica.caches["image"] for replica in growing.connection.figures()),
-                "images at both",
-            )
-        assert people.errors == []
-
-
-def test_one_replica_answers_while_others_wait_for_a_node(
-    ray_settings: Settings, engine_store: Store, studio: Studio
-) -> None:
-    scene = Scene(studio)
-    with engine(ray_settings, engine_store, ray_min_replicas=3, ray_max_replicas=3) as crowded:
-        assert crowded.problems() == []
-        assert crowded.segment(scene.schema, scene.task(), scene.request((10, 30)))["result"]
-        assert count_running() < 3
+def test_replicas_grow_with_the_clicks(growing: RayEngine, studio: Studio) -> None:
+    assert count_running() == 1
+    with Clicking(growing, Scene(studio, images=PEOPLE)) as people:
+        wait_until(lambda: count_running() == 2, "another replica", 240)
+        wait_until(
+            lambda: all(replica.caches["image"] for replica in growing.connection.figures()),
+            "images at both",
+        )
+    assert people.errors == []
