@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from backend.learning import pushing
+from backend.learning import queue
 from backend.settings import Settings
 from benchmarks.simulated_studio import PROJECT, SimulatedStudio, serve
 from tests.backend.learning.fake_learners import INSTANT, Behaviour
@@ -44,7 +44,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> None:
         score = (pages[0].task * 7919 % 10_007) / 10_007
         return {"score": score, "result": [], "model_version": _[2]}
 
-    monkeypatch.setattr(pushing, "propose", propose)
+    monkeypatch.setattr(queue, "propose", propose)
 
 
 def loop(url: str, studio: SimulatedStudio, folder: Path) -> Loop:
