@@ -87,27 +87,27 @@ def test_a_candidate_that_cannot_be_judged_is_dropped_and_the_round_goes_on(
     assert Candidates(project.settings.candidates_folder).newest(project.id) is None
 
 
-def test_a_candidate_waits_while_label_studio_is_away(
-    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("where", "method", "problem"),
+    [
+        (Gate, "measure", StudioUnavailable("away")),
+        (Versions, "publish", SharedUnavailable("away")),
+        (Versions, "publish", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+    ids=["Label Studio", "shared storage", "room on the disk"],
+)
+def test_a_candidate_waits_for_what_is_away(
+    project: Project,
+    deep: Behaviour,
+    monkeypatch: pytest.MonkeyPatch,
+    where: type,
+    method: str,
+    problem: Exception,
 ) -> None:
     project.label(80)
     project.train_after_round()
     with monkeypatch.context() as patched:
-        patched.setattr(Gate, "measure", failing(StudioUnavailable("away")))
-        for _ in range(MOST_TRIES + 1):
-            done = project.try_round()
-            assert done.state == "queued"
-    project.try_round()
-    assert is_deep(project.live)
-
-
-def test_a_candidate_waits_while_the_shared_storage_is_away(
-    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.label(80)
-    project.train_after_round()
-    with monkeypatch.context() as patched:
-        patched.setattr(Versions, "publish", failing(SharedUnavailable("away")))
+        patched.setattr(where, method, failing(problem))
         for _ in range(MOST_TRIES + 1):
             assert project.try_round().state == "queued"
     project.try_round()
@@ -139,18 +139,6 @@ def test_a_full_disk_does_not_hide_why_a_candidate_waits(
         patched.setattr(Candidates, "begin_anew", failing(OSError(errno.ENOSPC, "full")))
         put_off = project.try_round()
         assert (put_off.state, put_off.message) == ("queued", "away")
-    project.try_round()
-    assert is_deep(project.live)
-
-
-def test_a_full_disk_while_publishing_keeps_the_candidate(
-    project: Project, deep: Behaviour, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.label(80)
-    project.train_after_round()
-    with monkeypatch.context() as patched:
-        patched.setattr(Versions, "publish", failing(OSError(errno.ENOSPC, "No space left on device")))
-        assert project.try_round().state == "queued"
     project.try_round()
     assert is_deep(project.live)
 
