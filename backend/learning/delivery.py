@@ -20,6 +20,8 @@ once the prediction is deleted. Label Studio 1.23 then answers 400, parent_predi
 WHOLE_PREDICTIONS = 1000
 """As many predictions Label Studio deletes in one request, in five seconds on SQLite; of more, some tasks at a time."""
 STEP_TASKS = 10
+UNDER_WAY_SECONDS = 10.0
+"""Label Studio goes on with a request whose sender has died, and stores its predictions at the end: it gets so long."""
 TOO_LARGE = 413
 """Answer of a proxy whose limit of a request's size is below Label Studio's."""
 PARTLY_STORED = 201
@@ -84,7 +86,10 @@ class Delivery:
 
     def _deliver(self, parcel: Parcel) -> None:
         predictions = parcel.predictions
-        if parcel.attempts:  # an earlier attempt may have arrived without our hearing of it
+        if (
+            parcel.attempts
+        ):  # an earlier attempt may have arrived without our hearing of it, or still be under way
+            time.sleep(UNDER_WAY_SECONDS)
             tasks = [p["task"] for p in predictions]
             arrived = self._studio.predicted(self._project, parcel.version, tasks)
             predictions = [p for p in predictions if p["task"] not in arrived]

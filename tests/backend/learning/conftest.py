@@ -17,9 +17,12 @@ from tests.fakes.label_studio import FakeLabelStudio
 
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project has six tasks; with the usual turn no round would ever give way. Nobody has a task open."""
+    """The project has six tasks; with the usual turn no round would ever give way. Nobody has a task open, and no
+    request goes on for long without its sender.
+    """
     monkeypatch.setattr("backend.learning.pushing.LEAST_TASKS", 2)
     monkeypatch.setattr("backend.learning.delivery.OPEN_SECONDS", 0.0)
+    monkeypatch.setattr("backend.learning.delivery.UNDER_WAY_SECONDS", 0.1)
 
 
 @pytest.fixture

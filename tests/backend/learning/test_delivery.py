@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.fakes.label_studio import FakeLabelStudio
 pytestmark = pytest.mark.unit
 
 VERSION = "clickpick-1-v1-abcdef"
+UNDER_WAY = 1.0
 
 
 @pytest.fixture
@@ -31,7 +33,13 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def delivery(store: Store, settings: Settings, pixel_project: tuple[int, list[int]]) -> Iterator[Delivery]:
+def delivery(
+    store: Store,
+    settings: Settings,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Delivery]:
+    monkeypatch.setattr("backend.learning.delivery.UNDER_WAY_SECONDS", UNDER_WAY)
     with closing(open_studio(settings)) as studio:
         yield Delivery(store, studio, pixel_project[0])
 
@@ -54,6 +62,21 @@ def test_a_parcel_that_may_have_arrived_is_completed_and_not_doubled(
     store.parcel_tried(store.parcels(project)[0].id)
     delivery.flush(VERSION)
     assert stored(fake) == tasks[:4]
+    assert store.parcels(project) == []
+
+
+def test_a_request_that_outlives_its_sender_is_waited_for(
+    delivery: Delivery, store: Store, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]]
+) -> None:
+    project, tasks = pixel_project
+    sent = [prediction(task) for task in tasks[:2]]
+    store.post(project, VERSION, sent)
+    store.parcel_tried(store.parcels(project)[0].id)
+    still_under_way = Timer(UNDER_WAY / 2, fake._import_predictions, (fake.projects[project], sent))
+    still_under_way.start()
+    delivery.flush(VERSION)
+    still_under_way.join()
+    assert stored(fake) == tasks[:2]
     assert store.parcels(project) == []
 
 
