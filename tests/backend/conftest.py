@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
+from backend.round_queue import Round
 from backend.settings import Settings
+from backend.store import Store
 from label_config import render
 from tests.fakes.label_studio import FakeLabelStudio
 
@@ -110,3 +113,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
     yield request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    with closing(Store(database_url)) as opened:
+        yield opened
+
+
+def round_of(store: Store, number: int) -> Round:
+    found = store.rounds.get(number)
+    assert found is not None
+    return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,6 @@ from backend.store import Store, StoredLabel
 pytestmark = pytest.mark.unit
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "clickpick.json"
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    with closing(Store(database_url)) as opened:
-        yield opened
 
 
 def scraped(metrics: Metrics) -> dict[str, float]:

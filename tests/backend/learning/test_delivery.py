@@ -27,12 +27,6 @@ UNDER_WAY = 1.0
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    with closing(Store(database_url)) as opened:
-        yield opened
-
-
-@pytest.fixture
 def delivery(
     store: Store,
     settings: Settings,
