@@ -38,7 +38,8 @@ from benchmarks.clicks import HEIGHT, WIDTH, click
 from benchmarks.common import clickpick, jpeg, photographs, report
 from label_config import render
 from model_zoo.weight_store import import_file
-from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.studio_tokens import LEGACY_TOKEN
 from tests.model_zoo.segmenters.sam_random import state
 
 SEGMENTER = "sam-vit-b"
@@ -212,7 +213,7 @@ def random_weights(segment_anything: Path, folder: Path) -> Path:
 def run(checkouts: tuple[Path, Path], annotators: int, clicks: int, repeats: int, alone: int) -> None:
     os.environ.pop("OMP_NUM_THREADS", None)  # each server chooses
     with FakeLabelStudio() as studio, tempfile.TemporaryDirectory() as folder:
-        studio.legacy_enabled = True
+        studio.tokens.legacy_enabled = True
         labelling = Labelling(studio, annotators + 1, clicks)
         checkpoint = random_weights(checkouts[1], Path(folder))
         weights = Path(folder) / "weights"

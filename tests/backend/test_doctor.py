@@ -19,7 +19,8 @@ from label_config.templates import render
 from model_zoo.errors import WeightsMissing
 from model_zoo.weights import WeightSpec
 from tests.fakes.http_server import Answer, serve
-from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.studio_tokens import LEGACY_TOKEN, make_token
 
 pytestmark = pytest.mark.unit
 
@@ -118,7 +119,7 @@ def test_tokens(fake: FakeLabelStudio, backend: str, token: str, codes: set[str]
 
 
 def test_legacy_token_that_works_is_only_a_warning(fake: FakeLabelStudio, backend: str) -> None:
-    fake.legacy_enabled = True
+    fake.tokens.legacy_enabled = True
     found = {f.code: f for f in diagnose(settings(fake.url, LEGACY_TOKEN), None, backend)}
     assert ill(found) == {"token-legacy"}
     assert found["token-legacy"].severity == "warning"

@@ -12,7 +12,8 @@ from backend.errors import StudioRefused, StudioUnavailable
 from backend.studio import Studio, origin_of
 from backend.studio import tasks as studio_tasks
 from tests.fakes.http_server import Answer, serve
-from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, make_token
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.studio_tokens import LEGACY_TOKEN, make_token
 
 pytestmark = pytest.mark.unit
 
@@ -56,7 +57,7 @@ def test_refused_access_token_is_renewed_once(
 ) -> None:
     project = fake.add_project(CONFIG)
     studio.model_versions(project)
-    fake.revoke_access_tokens()
+    fake.tokens.revoke()
     if through_sdk:
         assert studio.project(project).title == "A project"
     else:
@@ -85,7 +86,7 @@ def test_legacy_token(fake: FakeLabelStudio) -> None:
         StudioRefused, match=r"legacy token authentication has been disabled.*personal access token"
     ):
         studio.whoami()
-    fake.legacy_enabled = True
+    fake.tokens.legacy_enabled = True
     assert studio.whoami() == "owner@example.com"
 
 

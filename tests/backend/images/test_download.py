@@ -14,7 +14,8 @@ from backend.images import ImageFetcher
 from backend.studio import Studio
 from tests.backend.images.pictures import LOOPBACK, PNG, encoded, gradient, image_calls
 from tests.fakes.http_server import Answer, Call, serve
-from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio
+from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.studio_tokens import LEGACY_TOKEN
 
 pytestmark = pytest.mark.unit
 
