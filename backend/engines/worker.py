@@ -16,6 +16,7 @@ import threading
 import time
 
 from backend import log_context
+from backend.engines.heartbeat import Heartbeat, RoundLost
 from backend.engines.limits import cap_memory, is_out_of_memory
 from backend.engines.model_threads import share_cores
 from backend.errors import (
@@ -42,7 +43,6 @@ from model_zoo.errors import ModelZooError
 
 LOG = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
-BEAT_SECONDS = 0.5
 RECOVER_SECONDS = 5.0
 REST_SECONDS = 0.1
 """After a round that made way for others: late enough for those, soon enough for its own queue."""
@@ -58,10 +58,6 @@ OUT_OF_MEMORY = (
 )
 DEEP_IDLE_SECONDS = 5.0
 """The deep learner's process stays so long without work: the next project's training may be asked for just now."""
-
-
-class RoundLost(Exception):
-    """The round is another process's by now: this one was silent for too long."""
 
 
 class Worker:
@@ -144,7 +140,7 @@ class Worker:
         self._claimed = claimed.id
         log_context.clear()
         log_context.bind(project=claimed.project, round=claimed.id)
-        beat = _Heartbeat(self._store, claimed.id)
+        beat = Heartbeat(self._store, claimed.id)
         try:
             with beat:
                 outcome = self._runner.run(
@@ -181,44 +177,6 @@ class Worker:
         pause = min(LONGEST_PAUSE, 2.0 ** min(claimed.attempts, 10))
         self._store.rounds.retry(claimed.id, why, pause)
         LOG.warning("project %d: %s; next try in %.0f s", claimed.project, why, pause)
-
-
-class _Heartbeat:
-    """Tells the store twice a second that the round lives, and how far it is; the round hears of it when it is lost."""
-
-    def __init__(self, store: Store, round_id: int) -> None:
-        self._store = store
-        self._round_id = round_id
-        self._state = ("", 0.0)
-        self._lost = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def report(self, stage: str, progress: float) -> None:
-        """Raises RoundLost where the round has become another process's."""
-        self._check()
-        self._state = (stage, progress)
-
-    def is_superseded(self) -> bool:
-        """Whether another round waits; RoundLost as with `report`."""
-        self._check()
-        return self._store.rounds.is_waiting()
-
-    def _check(self) -> None:
-        if self._lost:
-            raise RoundLost
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(Exception):  # a missed beat is made up for by the next
-                self._lost = not self._store.rounds.beat(self._round_id, *self._state)
 
 
 def _leave_with_parent() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from backend.database import worker_name
 from backend.engines import worker
+from backend.engines.heartbeat import RoundLost
 from backend.learning.rounds import Outcome
 from backend.settings import Settings
 from backend.store import Store
@@ -109,7 +110,7 @@ def test_a_round_that_another_process_has_taken_over_stops(
             for _ in range(100):
                 report("push", 0.5)
                 time.sleep(0.05)
-        except worker.RoundLost:
+        except RoundLost:
             ended.append("lost")
             raise
         return Outcome(None, "done")
