@@ -12,9 +12,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from backend.database import Database, now, worker_is_dead, worker_name
+from backend.round_queries import free, run_by, waiting
 from backend.tables import ROUNDS
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ GIVEN_UP = f"its process died {MOST_DEATHS} times; see why in its log or the sys
 SILENCE_LIMIT = 20.0
 """Seconds without a sign of life after which a round on another machine counts as lost: more than a writer waits for
 others."""
+LEFT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class RoundQueue:
         """
         with self._database.write() as db:
             moment = now(db)
-            row = db.execute(_waiting(project, kind)).first()
+            row = db.execute(waiting(project, kind)).first()
             if row is None:
                 values = {
                     "project": project,
@@ -93,19 +95,21 @@ class RoundQueue:
                 return int(result.scalar_one())
             if row.reason == ASKED_FOR and delay:
                 return int(row.id)  # somebody waits for it: no later event puts it off
-            due = min(moment + delay, row.created + max(limit, delay)) if delay else moment
+            due = min(moment + delay, row.created + max(limit, delay)) if delay else min(moment, row.due)
             reason = ASKED_FOR if row.reason == ASKED_FOR else reason
             db.execute(update(ROUNDS).where(ROUNDS.c.id == row.id).values(due=due, reason=reason))
             return int(row.id)
 
     def claim(self, project: int | None = None, kind: Kind = INSTANT) -> Round | None:
-        """Take the round that is due longest; None where there is none, or its project is being run."""
+        """Take the round that is due longest; None where there is none, its project is being run, or it is left to
+        another process.
+
+        That which has last run a project knows what Label Studio lists of it: the next round is left to it for
+        LEFT_SECONDS, if it lives.
+        """
         with self._database.write() as db:
             moment = now(db)
-            query = _free(kind, moment)
-            if project is not None:
-                query = query.where(ROUNDS.c.project == project)
-            round_id = db.execute(query.order_by(ROUNDS.c.due).limit(1)).scalar()
+            round_id = _mine(db, free(kind, moment, project), moment)
             if round_id is None:
                 return None
             values = {"state": "running", "worker": worker_name(), "started": moment, "heartbeat": moment}
@@ -122,7 +126,7 @@ class RoundQueue:
         """Say that the round lives and how far it is (``progress`` in [0, 1]); False where it is not ours any more."""
         with self._database.write() as db:
             values = {"stage": stage, "progress": progress, "heartbeat": now(db)}
-            return bool(db.execute(update(ROUNDS).where(_run_by(round_id)).values(**values)).rowcount)
+            return bool(db.execute(update(ROUNDS).where(run_by(round_id)).values(**values)).rowcount)
 
     def finish(
         self,
@@ -136,36 +140,39 @@ class RoundQueue:
         """Close a round as done or failed, where ``worker`` (by default this process) still runs it."""
         with self._database.write() as db:
             values = {"state": state, "message": message, "version": version, "finished": now(db)}
-            db.execute(update(ROUNDS).where(_run_by(round_id, worker)).values(**values))
+            db.execute(update(ROUNDS).where(run_by(round_id, worker)).values(**values))
 
     def retry(
         self, round_id: int, message: str, delay: float, *, worker: str | None = None, died: bool = False
     ) -> None:
         """Put back a round that ``worker`` (by default this process) runs; a newer one that waits stands for both."""
         with self._database.write() as db:
-            row = db.execute(select(ROUNDS).where(_run_by(round_id, worker)).with_for_update()).first()
+            row = db.execute(select(ROUNDS).where(run_by(round_id, worker)).with_for_update()).first()
             if row is None:
                 return  # another process has recovered it
-            waiting = db.execute(_waiting(row.project, row.kind)).first()
+            newer = db.execute(waiting(row.project, row.kind)).first()
             moment = now(db)
             due, deaths = moment + delay, row.deaths + died
             values: dict[str, Any] = {"state": "queued", "message": message, "due": due, "deaths": deaths}
-            if waiting is not None:
+            if newer is not None:
                 values = {"state": "failed", "message": message, "finished": moment, "deaths": deaths}
-                later = {"due": max(due, waiting.due), "attempts": row.attempts, "deaths": deaths}
-                later["reason"] = ASKED_FOR if row.reason == ASKED_FOR else waiting.reason
-                db.execute(update(ROUNDS).where(ROUNDS.c.id == waiting.id).values(**later))
+                later = {"due": max(due, newer.due), "attempts": row.attempts, "deaths": deaths}
+                later["reason"] = ASKED_FOR if row.reason == ASKED_FOR else newer.reason
+                db.execute(update(ROUNDS).where(ROUNDS.c.id == newer.id).values(**later))
             db.execute(update(ROUNDS).where(ROUNDS.c.id == round_id).values(**values))
 
-    def is_waiting(self, kind: Kind = INSTANT) -> bool:
-        """True when a queued round of any project is due: the running one should make way."""
+    def should_give_way(self, project: int) -> bool:
+        """Whether the round of a project that this process runs should make way: its end is waited for."""
         with self._database.read() as db:
-            return db.execute(_due(kind, now(db)).limit(1)).first() is not None
+            moment = now(db)
+            if db.execute(waiting(project, INSTANT).where(ROUNDS.c.due <= moment)).first() is not None:
+                return True
+            return _mine(db, free(INSTANT, moment), moment) is not None
 
     def is_claimable(self, kind: Kind = INSTANT) -> bool:
         """True when there is a round to claim now: one that is due, of a project that nobody runs."""
         with self._database.read() as db:
-            return db.execute(_free(kind, now(db)).limit(1)).first() is not None
+            return db.execute(free(kind, now(db)).limit(1)).first() is not None
 
     def is_run_by(self, worker: str) -> bool:
         """True when a process runs a round now."""
@@ -219,31 +226,14 @@ class RoundQueue:
             return db.execute(query.limit(1)).first() is not None
 
 
-def _waiting(project: int, kind: str) -> Any:
-    return select(ROUNDS).where(
-        ROUNDS.c.project == project, ROUNDS.c.kind == kind, ROUNDS.c.state == "queued"
-    )
-
-
-def _run_by(round_id: int, worker: str | None = None) -> Any:
-    """Condition: the round runs, and nobody else has recovered and taken it."""
-    return and_(
-        ROUNDS.c.id == round_id,
-        ROUNDS.c.state == "running",
-        ROUNDS.c.worker == (worker or worker_name()),
-    )
-
-
-def _due(kind: Kind, moment: float) -> Any:
-    return select(ROUNDS.c.id).where(
-        ROUNDS.c.kind == kind, ROUNDS.c.state == "queued", ROUNDS.c.due <= moment
-    )
-
-
-def _free(kind: Kind, moment: float) -> Any:
-    """Due rounds of projects that are not being run."""
-    busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
-    return _due(kind, moment).where(ROUNDS.c.project.not_in(busy))
+def _mine(db: Connection, rounds: Select[Any], moment: float) -> int | None:
+    """The first of these due rounds that is not left to another process."""
+    for row in db.execute(rounds):
+        last = row.last_worker
+        is_left = last and last != worker_name() and not worker_is_dead(last, 0.0, SILENCE_LIMIT)
+        if not is_left or moment - row.due >= LEFT_SECONDS:
+            return int(row.id)
+    return None
 
 
 def _round(row: Any) -> Round:

@@ -58,7 +58,7 @@ class DeepProcess:
             try:
                 if self._is_running() or time.monotonic() < self._not_before:
                     continue
-                if self._store.rounds.is_waiting(DEEP):
+                if self._store.rounds.is_claimable(DEEP):
                     self._started = time.monotonic()
                     self._process = spawn(self._settings, DEEP)
             except (OSError, SQLAlchemyError, StoreUnavailable) as problem:

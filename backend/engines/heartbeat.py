@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
+from backend.round_queue import Round
 from backend.store import Store
 
 BEAT_SECONDS = 0.5
@@ -17,9 +18,9 @@ class RoundLost(Exception):
 class Heartbeat:
     """Tells the store twice a second that the round lives, and how far it is; the round hears of it when it is lost."""
 
-    def __init__(self, store: Store, round_id: int) -> None:
+    def __init__(self, store: Store, claimed: Round) -> None:
         self._store = store
-        self._round_id = round_id
+        self._round = claimed
         self._state = ("", 0.0)
         self._lost = False
         self._stop = threading.Event()
@@ -31,9 +32,9 @@ class Heartbeat:
         self._state = (stage, progress)
 
     def is_superseded(self) -> bool:
-        """Whether another round waits; RoundLost as with `report`."""
+        """Whether another round waits for the end of this one; RoundLost as with `report`."""
         self._check()
-        return self._store.rounds.is_waiting()
+        return self._store.rounds.should_give_way(self._round.project)
 
     def _check(self) -> None:
         if self._lost:
@@ -49,4 +50,4 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             with contextlib.suppress(Exception):  # a missed beat is made up for by the next
-                self._lost = not self._store.rounds.beat(self._round_id, *self._state)
+                self._lost = not self._store.rounds.beat(self._round.id, *self._state)

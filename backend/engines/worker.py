@@ -140,7 +140,7 @@ class Worker:
         self._claimed = claimed.id
         log_context.clear()
         log_context.bind(project=claimed.project, round=claimed.id)
-        beat = Heartbeat(self._store, claimed.id)
+        beat = Heartbeat(self._store, claimed)
         try:
             with beat:
                 outcome = self._runner.run(

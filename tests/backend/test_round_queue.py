@@ -56,14 +56,14 @@ def test_labels_during_a_run_cause_exactly_one_more(store: Store) -> None:
     assert running is not None
     for _ in range(5):
         store.rounds.request(1, "b")
-    assert store.rounds.is_waiting()
+    assert store.rounds.should_give_way(1)
     assert store.rounds.claim() is None, "two rounds of one project never run at once"
     store.rounds.finish(running.id, "done", "fine", "v1")
     second = store.rounds.claim()
     assert second is not None
     store.rounds.finish(second.id, "done")
     assert store.rounds.claim() is None
-    assert not store.rounds.is_waiting()
+    assert not store.rounds.should_give_way(1)
 
 
 def test_projects_do_not_wait_for_each_other(store: Store) -> None:
@@ -151,8 +151,8 @@ def test_the_kinds_do_not_wait_for_each_other(store: Store) -> None:
     trained = store.rounds.claim(kind=DEEP)
     assert trained is not None
     assert (trained.id, trained.kind) == (deep, "deep")
-    assert store.rounds.is_waiting()
-    assert not store.rounds.is_waiting(DEEP)
+    assert store.rounds.is_claimable()
+    assert not store.rounds.is_claimable(DEEP)
     claimed = store.rounds.claim()
     assert claimed is not None
     assert claimed.id == instant
@@ -235,7 +235,46 @@ def test_a_round_can_be_claimed_when_it_is_due_and_its_project_is_not_being_run(
     claimed = store.rounds.claim()
     assert claimed is not None
     store.rounds.request(1, "b")
-    assert store.rounds.is_waiting()
     assert not store.rounds.is_claimable()
     store.rounds.finish(claimed.id, "done")
     assert store.rounds.is_claimable()
+
+
+def test_a_round_makes_way_for_those_that_wait_for_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.rounds.request(1, "a")
+    assert store.rounds.claim() is not None
+    assert not store.rounds.should_give_way(1)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+        store.rounds.request(2, "a")
+        assert store.rounds.claim() is not None
+    store.rounds.request(2, "b")
+    assert not store.rounds.should_give_way(1), "only the end of the round elsewhere frees project 2"
+    store.rounds.request(3, "a", delay=60)
+    assert not store.rounds.should_give_way(1)
+    store.rounds.request(3, "a")
+    assert store.rounds.should_give_way(1), "nobody runs project 3"
+
+
+def test_who_has_last_run_a_project_is_left_its_next_round_for_a_moment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.round_queue.LEFT_SECONDS", 0.5)
+    store.rounds.request(1, "a")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+        known = store.rounds.claim()
+        assert known is not None
+        store.rounds.finish(known.id, "done", worker="elsewhere:1:abc")
+    store.rounds.request(1, "b")
+    assert store.rounds.claim() is None
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("backend.round_queue.worker_name", lambda: "elsewhere:1:abc")
+        again = store.rounds.claim(1)
+        assert again is not None
+        store.rounds.finish(again.id, "done", worker="elsewhere:1:abc")
+    store.rounds.request(1, "c")
+    time.sleep(0.6)
+    assert store.rounds.claim(1) is not None, "who is busy or gone is not waited for"

@@ -55,7 +55,7 @@ class Project:
         return self._trainer.run_one()
 
     def is_asked_for(self) -> bool:
-        return self.store.rounds.is_waiting(DEEP)
+        return self.store.rounds.is_claimable(DEEP)
 
     def expect_asked_for_at(self, labels: int) -> None:
         """The last of so many new labels asks for a training, and none before it."""
