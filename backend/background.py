@@ -33,18 +33,19 @@ class Background:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
 
-    def start(self, steps: Sequence[Step]) -> None:
-        """Begin, and return at once; nothing begins after `stop`."""
+    def start(self, steps: Sequence[Step]) -> bool:
+        """Begin, and return at once whether that was possible; nothing begins after `stop`."""
         thread = threading.Thread(target=self._run, args=(steps,), name="background", daemon=True)
         with self._lock:
             if self._stopping.is_set():
-                return
+                return False
             try:
                 thread.start()
             except RuntimeError as problem:  # the machine has no thread to give; nobody waits for this work
                 LOG.warning("%s: %s", steps[0].failure if steps else "no step", problem)
-                return
+                return False
             self._threads.add(thread)
+            return True
 
     def pause(self, seconds: float) -> bool:
         """For steps that wait for something: sleep, and say whether the end has come."""

@@ -191,6 +191,7 @@ def _ready(service: Service) -> Any:
     def ready() -> Any:
         if problems := service.readiness.problems():
             return jsonify({"error": "; ".join(problems), "reasons": problems}), 503
-        return jsonify({"status": "READY"})
+        warnings = service.readiness.warnings()
+        return jsonify({"status": "READY", **({"warnings": warnings} if warnings else {})})
 
     return ready

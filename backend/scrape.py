@@ -54,9 +54,14 @@ class Scrape(Collector):
         memory = gpu_memory()
         yield _family("clickpick_gpu_memory_bytes", "Memory of GPUs", ["device", "kind"], memory)
         try:
-            yield from list(self._tables())
+            tables = list(self._tables())
         except StoreUnavailable as problem:
             LOG.warning("/metrics goes without tables: %s", problem)
+            tables = []
+        yield GaugeMetricFamily(
+            "clickpick_database_up", "Whether the database answers", value=float(bool(tables))
+        )
+        yield from tables
 
     def _tables(self) -> Iterator[Metric]:
         rounds = dict.fromkeys(((kind, state) for kind in (INSTANT, DEEP) for state in STATES), 0)

@@ -55,7 +55,8 @@ class Service:
         self.store = Store(settings.store_url)
         self.sources = Sources(settings, self.metrics)
         self.engine = open_engine(settings, self.store, self.sources, self.metrics)
-        self.readiness = Readiness(self.store, self.engine.problems)
+        self._background = Background()
+        self.readiness = Readiness(self.store, self.engine.problems, self._background)
         self.metrics.registry.register(
             Scrape(
                 self.store.overview,
@@ -64,7 +65,6 @@ class Service:
                 problems=self.readiness.problems,
             )
         )
-        self._background = Background()
         self._warming = Warming(
             settings,
             self.store,

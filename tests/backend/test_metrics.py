@@ -84,7 +84,7 @@ def test_tables_queues_and_caches_are_read(store: Store) -> None:
     assert found["clickpick_outbox_parcels"] == 1
     assert found["clickpick_model_queue_depth"] == 3
     assert found['clickpick_cache_bytes{cache="image"}'] == 17
-    assert found["clickpick_ready"] == 1
+    assert found["clickpick_ready"] == found["clickpick_database_up"] == 1
     assert scraped(full(store, lambda: ["no"]))["clickpick_ready"] == 0
 
 
@@ -97,6 +97,7 @@ def test_a_database_that_is_away_takes_only_its_own_figures(
     monkeypatch.setattr(store.overview, "labels", away)
     found = scraped(full(store))
     assert found["clickpick_model_queue_depth"] == 3
+    assert found["clickpick_database_up"] == 0
     assert not [name for name in found if name.startswith("clickpick_labels")]
 
 

@@ -16,6 +16,7 @@ from tests.backend.app.bodies import body_of, click, webhook
 from tests.backend.conftest import CLASSES
 from tests.fakes.label_studio import FakeLabelStudio
 from tests.fakes.postgres import PostgresServer
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -38,11 +39,15 @@ def test_clicks_go_on_while_postgresql_is_away(
     project, task, config = click_project
     pixels = render("pixel", CLASSES)
     event = webhook(project, pixels, "ANNOTATION_CREATED")
+    wait_until(lambda: client.get("/ready").json == {"status": "READY"}, "the segmenter to be built")
     postgres.stop(signal.SIGQUIT)
+    ready = client.get("/ready")
     clicked = client.post("/predict", json=body_of(fake, project, [task], config, click(8, 30)))
     told = client.post("/webhook", json=event)
     opened = client.post("/setup", json={"project": f"{project}.1", "schema": pixels})
     postgres.start()
+    assert ready.status_code == 200
+    assert "the database does not answer" in ready.json["warnings"][0]
     assert clicked.status_code == 200
     assert clicked.json["results"][0]["result"]
     for answer in (told, opened):
