@@ -26,7 +26,12 @@ COPY backend backend
 RUN /opt/uv/bin/uv pip install --python /opt/clickpick --no-deps .
 
 FROM ${BASE_IMAGE} AS runtime
-RUN useradd --create-home --uid 10001 clickpick \
+# wget: KubeRay asks with it, inside the container, whether Ray is well. Debian keeps one version of it.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 clickpick \
     && install --directory --owner clickpick --mode 0700 /data
 COPY --from=builder /opt/clickpick /opt/clickpick
 ENV PATH=/opt/clickpick/bin:${PATH} \

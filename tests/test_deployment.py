@@ -68,6 +68,14 @@ def test_the_cluster_runs_the_application_and_the_ray_of_this_release() -> None:
     assert application["name"] == importlib.import_module(module).APPLICATION
 
 
+def test_kuberay_finds_in_the_image_what_its_probes_run() -> None:
+    """It has `wget ... | grep success` run in the containers of workers: https://github.com/ray-project/kuberay, pod.go."""
+    last = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert re.search(r"apt-get install [^&]*\bwget\b", last)
+    for page in ("kubernetes/ray.yaml", "docs/scaling.md"):
+        assert "1.6 or newer" in (ROOT / page).read_text()
+
+
 def test_web_pods_and_the_cluster_have_the_same_settings_and_image() -> None:
     web = of_kind("Deployment")["spec"]["template"]["spec"]["containers"][0]
     settings_named(list(of_kind("ConfigMap")["data"]))
