@@ -69,7 +69,7 @@ def test_the_cluster_runs_the_application_and_the_ray_of_this_release() -> None:
 
 
 def test_kuberay_finds_in_the_image_what_its_probes_run() -> None:
-    """It has `wget ... | grep success` run in the containers of workers: https://github.com/ray-project/kuberay, pod.go."""
+    """Containers of workers have to run `wget ... | grep success`: pod.go of https://github.com/ray-project/kuberay."""
     last = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     assert re.search(r"apt-get install [^&]*\bwget\b", last)
     for page in ("kubernetes/ray.yaml", "docs/scaling.md"):
@@ -100,6 +100,13 @@ def test_a_pod_ends_after_its_last_click() -> None:
     pod = of_kind("Deployment")["spec"]["template"]["spec"]
     waits = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > waits + 10 + 15, "gunicorn's grace, and the engine's end"
+
+
+def test_the_old_cluster_outlives_the_web_pods_that_are_its_nodes() -> None:
+    """In an upgrade. The field is of KubeRay's RayServiceSpec: an integer beside rayClusterConfig."""
+    pod = of_kind("Deployment")["spec"]["template"]["spec"]
+    most = of_kind("HorizontalPodAutoscaler")["spec"]["maxReplicas"]
+    assert RAY["spec"]["rayClusterDeletionDelaySeconds"] >= most * (pod["terminationGracePeriodSeconds"] + 45)
 
 
 def test_compose_names_services_that_are_there_and_settings_that_exist() -> None:

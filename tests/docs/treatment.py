@@ -81,6 +81,11 @@ NOT_RUN = {
     "docker compose cp clickpick:/data/b.tar .": NotRun(DOCKER),
     "kubectl --namespace clickpick exec deploy/clickpick -- clickpick connect --project 7 "
     "--url http://clickpick.clickpick:9090": NotRun(DOCKER),
+    "kubectl --namespace clickpick apply --filename kubernetes/ray.yaml": NotRun(DOCKER),
+    "kubectl --namespace clickpick get service clickpick-head-svc --watch --output "
+    "'jsonpath={.spec.selector.ray\\.io/cluster}{\"\\n\"}'": NotRun(DOCKER),
+    "kubectl --namespace clickpick apply --filename kubernetes/web.yaml": NotRun(DOCKER),
+    "kubectl --namespace clickpick rollout status deployment/clickpick": NotRun(DOCKER),
     "make setup": NotRun(NETWORK),
     "make constraints": NotRun(NETWORK),
     "make docs": NotRun(SUITE, "tests/docs/test_site.py::test_the_site_is_built_without_a_warning"),
