@@ -14,6 +14,7 @@ from backend.learning.gate import Guesses, is_deep
 from backend.learning.labelled import TaskImage, classes_seen, count_labels
 from backend.learning.versions import Versions
 from backend.round_queue import ASKED_FOR, DEEP
+from backend.services import open_shared
 from backend.settings import Settings
 from backend.store import Store, Version
 from label_config import ImageSchema
@@ -55,7 +56,7 @@ class Deep:
         self._store = store
         self._versions = versions
         self._fitter = fitter
-        self._candidates = Candidates(settings.candidates_folder)
+        self._candidates = Candidates(settings.candidates_folder, open_shared(settings))
         self._asked: dict[tuple[int, str, tuple[str, ...]], int] = {}
         self._asked_in: dict[int, int] = {}
 
@@ -83,7 +84,7 @@ class Deep:
                 )
         except Exception as error:
             if isinstance(error, AWAY) or is_disk_full(error):
-                with contextlib.suppress(OSError):  # it would take the error's place
+                with contextlib.suppress(OSError, SharedUnavailable):  # it would take the error's place
                     self._candidates.begin_anew(candidate)
                 raise
             LOG.exception(

@@ -15,6 +15,7 @@ from backend.learning.labelled import Unreadable, classes_seen, count_labels, di
 from backend.learning.rounds import Outcome
 from backend.learning.versions import Versions
 from backend.round_queue import ASKED_FOR
+from backend.services import open_shared
 from backend.settings import Settings
 from backend.store import Store, Version
 from backend.studio import Studio
@@ -38,7 +39,7 @@ class DeepTrainer:
         self._studio = studio
         self._versions = versions
         self._fitter = Fitter(settings, images, versions)
-        self._candidates = Candidates(settings.candidates_folder)
+        self._candidates = Candidates(settings.candidates_folder, open_shared(settings))
 
     def run(
         self,

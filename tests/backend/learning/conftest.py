@@ -53,10 +53,15 @@ def start(
 ) -> Iterator[Callable[..., Project]]:
     opened: list[Project] = []
 
-    def make(**changes: Any) -> Project:
-        values = {"learner": fake_learners.INSTANT, "deep_learner": fake_learners.DEEP, "deep_every": 80}
-        settings = make_settings(**{**values, "holdout_percent": 30, **changes})
-        opened.append(Project(fake, *pixel_project, settings))
+    def make(trainer: dict[str, Any] | None = None, **changes: Any) -> Project:
+        values: dict[str, Any] = {
+            "learner": fake_learners.INSTANT,
+            "deep_learner": fake_learners.DEEP,
+            "deep_every": 80,
+        }
+        values |= {"holdout_percent": 30, **changes}
+        other = None if trainer is None else make_settings(**{**values, **trainer})
+        opened.append(Project(fake, *pixel_project, make_settings(**values), other))
         return opened[-1]
 
     yield make

@@ -15,11 +15,19 @@ from tests.fakes.label_studio import FakeLabelStudio
 class Project:
     """A pixel project, the two workers around it, and what the two learners do."""
 
-    def __init__(self, fake: FakeLabelStudio, project: int, tasks: list[int], settings: Settings) -> None:
+    def __init__(
+        self,
+        fake: FakeLabelStudio,
+        project: int,
+        tasks: list[int],
+        settings: Settings,
+        trainer: Settings | None = None,
+    ) -> None:
+        """trainer: settings of the deep learner's process where it is on another machine."""
         self.fake, self.id, self.tasks, self.settings = fake, project, tasks, settings
         self.store = Store(settings.store_url)
         self._instant = Worker(settings)
-        self._trainer = Worker(settings, DEEP)
+        self._trainer = Worker(trainer or settings, DEEP)
 
     def label(self, count: int = 40) -> None:
         """Answer so many pixels of the next task."""
