@@ -8,11 +8,13 @@ import secrets
 
 from flask import Blueprint, Response, make_response, redirect, request
 
-from backend.errors import BadRequest, Forbidden, NotFound
+from backend.errors import BadRequest, ClickPickError, Forbidden, NotFound
 from backend.service import Service
+from backend.settings import Settings
 from backend.status.figures import read_figures
 from backend.status.page import Pages
 from backend.status.roll_back import ask_for
+from label_config import LabelConfigError, read_schema
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -24,28 +26,32 @@ NOTICES = {"rollback": "A round is on its way that makes the earlier version liv
 
 
 class Tokens:
-    """Tokens of the page's forms: only who can read the page knows them, and another site cannot."""
+    """Tokens of the page's forms: only who can read the page knows them, and another site cannot.
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    All processes with the same settings make the same ones, since a balancer may send the form to any of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        secret = (settings.token or settings.basic_auth_pass.get_secret_value()).encode()
+        self._key = hmac.digest(secret or secrets.token_bytes(32), b"ClickPick status page", "sha256")
 
     def make(self, project: int) -> str:
         return hmac.new(self._key, f"status/{project}".encode(), hashlib.sha256).hexdigest()
 
     def check(self, project: int, given: str) -> None:
-        """Raise Forbidden for what another site, or a page of before a restart, has sent."""
+        """Raise Forbidden for what another site, or a page of before a change of the settings, has sent."""
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         known = hmac.compare_digest(given.encode("utf-8", "replace"), self.make(project).encode())
         if site != "same-origin" or not known:
             raise Forbidden(
-                "the form came from another site or from a page of before a restart; reload the status page and "
-                "press the button again"
+                "the form came from another site or from a page of before the settings changed; reload the status page "
+                "and press the button again"
             )
 
 
 def status_pages(service: Service) -> Blueprint:
     """The routes under /status/."""
-    pages, tokens = Pages(), Tokens()
+    pages, tokens = Pages(), Tokens(service.settings)
     blueprint = Blueprint("status", __name__, url_prefix="/status")
 
     @blueprint.get("/")
@@ -70,7 +76,11 @@ def status_pages(service: Service) -> Blueprint:
     def thumbnail(project: int, name: str) -> Response:
         content = service.watch.thumbnail(project, name)
         if content is None:
-            raise NotFound("this picture is not kept any more; reload the status page")
+            if _learns(
+                service, project
+            ):  # another process may have named it: this one draws its own meanwhile
+                service.watch.look(project)
+            raise NotFound("this picture is not kept, or not drawn yet; reload the status page")
         answer = Response(content, content_type="image/jpeg")
         answer.headers.update({**HEADERS, "Cache-Control": "private, max-age=86400, immutable"})
         return answer
@@ -90,15 +100,25 @@ def status_pages(service: Service) -> Blueprint:
 
 
 def _learns(service: Service, project: int) -> bool:
-    """Whether a project asks for pixels, or else has clicks only. Raises NotFound for one that has never called."""
+    """Whether a project asks for pixels, or else has clicks only. Raises NotFound for one that has never called.
+
+    One of clicks only may have called another process, so that Label Studio is asked for its labelling config.
+    """
     if project in service.store.projects():
         return True
-    if project in service.click_projects:
+    if project in service.click_projects or _asks_for_no_pixels(service, project):
         return False
     raise NotFound(
         f"project {project} has not called since the start; open one of its pages in Label Studio, or connect it: "
         f"`clickpick connect --project {project}`"
     )
+
+
+def _asks_for_no_pixels(service: Service, project: int) -> bool:
+    try:
+        return read_schema(service.sources.studio.project(project).label_config).pixel_image is None
+    except (ClickPickError, LabelConfigError):
+        return False
 
 
 def _html(text: str, pages: Pages) -> Response:

@@ -20,12 +20,20 @@
     mine.replaceChildren(...fresh.childNodes);
   }
 
+  // Behind a balancer another process may have been asked for a picture, which draws it now.
+  function forgetMissing() {
+    for (const image of document.querySelectorAll("#pictures img")) {
+      if (image.complete && image.naturalWidth === 0) known.delete("pictures");
+    }
+  }
+
   async function update() {
     if (!document.hidden) {
       try {
         const answer = await fetch(location.pathname, { cache: "no-store", credentials: "same-origin" });
         if (!answer.ok) throw new Error(String(answer.status));
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        forgetMissing();
         for (const section of page.querySelectorAll("[data-live]")) take(section);
         say("Live", false);
       } catch {

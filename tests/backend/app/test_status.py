@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from backend.doctor.finding import Finding
 from backend.service import Service
+from backend.settings import Settings
+from backend.status.routes import Tokens
 from label_config import render
 from tests.backend.conftest import CLASSES, jpeg
 from tests.backend.status.conftest import version
@@ -82,6 +87,37 @@ def test_a_press_of_the_button_asks_for_a_round(client: FlaskClient, service: Se
     assert "coming back" in page
 
 
+def test_a_form_of_one_process_is_good_for_another(
+    client: FlaskClient, service: Service, project: int
+) -> None:
+    other = Tokens(service.settings.model_copy())
+    assert other.make(project) == token(client, project)
+    assert press(client, project, other.make(project)).status_code == 303
+
+
+def test_the_key_of_forms_is_secret(make_settings: Callable[..., Settings]) -> None:
+    def made(api: str, password: str = "") -> str:
+        changes: dict[str, Any] = {"label_studio_api_key": SecretStr(api)}
+        if password:
+            changes |= {"basic_auth_user": "me", "webhook_secret": SecretStr("h" * 16)}
+            changes |= {"basic_auth_pass": SecretStr(password * 2)}
+        return Tokens(make_settings(**changes)).make(7)
+
+    assert made("one") == made("one")
+    assert made("", "word") == made("", "word")
+    assert len({made("one"), made("two"), made("", "word"), made(""), made("")}) == 5, "random without any"
+
+
+def test_a_picture_that_another_process_named_is_drawn(
+    client: FlaskClient, service: Service, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(service.watch, "look", looks.append)
+    assert client.get(f"/status/{project}/thumbnails/0123456789abcdef.jpg").status_code == 404
+    assert client.get("/status/99/thumbnails/0123456789abcdef.jpg").status_code == 404
+    assert looks == [project]
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_another_site_cannot_press_it_even_with_the_token(
     client: FlaskClient, service: Service, project: int, site: str
@@ -128,7 +164,9 @@ def test_a_project_of_clicks_alone_has_a_page_of_its_speed_and_checks(
     config = render("click", CLASSES)
     project = fake.add_project(config)
     fake.upload(project, "a.jpg", jpeg(1))
-    assert client.get(f"/status/{project}").status_code == 404
+    other = client.get(f"/status/{project}")
+    assert other.status_code == 200, "it may have called another process"
+    assert "A click, in all" not in other.text
     body = {"project": f"{project}.1", "schema": config, "hostname": "", "access_token": ""}
     assert client.post("/setup", json=body).status_code == 200
     assert f'href="{project}"' in client.get("/status/").text
