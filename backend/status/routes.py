@@ -76,10 +76,10 @@ def status_pages(service: Service) -> Blueprint:
     def thumbnail(project: int, name: str) -> Response:
         content = service.watch.thumbnail(project, name)
         if content is None:
-            if _learns(
-                service, project
-            ):  # another process may have named it: this one draws its own meanwhile
-                service.watch.look(project)
+            if _learns(service, project):
+                service.watch.look(
+                    project
+                )  # another process may have named it: this one draws its own meanwhile
             raise NotFound("this picture is not kept, or not drawn yet; reload the status page")
         answer = Response(content, content_type="image/jpeg")
         answer.headers.update({**HEADERS, "Cache-Control": "private, max-age=86400, immutable"})
