@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, delete, func, insert, select, update
 
 from backend.database import Database
 from backend.overview import Overview
 from backend.round_queue import RoundQueue
+from backend.stored_labels import StoredLabel, StoredLabels
 from backend.tables import LABELS, OUTBOX, PROJECTS, VERSIONS
-
-DELETE_CHUNK = 150
-LABELS_PART = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,6 @@ class Version:
 
 
 @dataclass(frozen=True)
-class StoredLabel:
-    """One pixel label as Label Studio last told it; ``item`` is the page of a multi-image task, else 0."""
-
-    task: int
-    item: int
-    row: int
-    col: int
-    label: str
-
-
-@dataclass(frozen=True)
 class Parcel:
     """A bulk of predictions that Label Studio has not confirmed yet."""
 
@@ -62,6 +49,7 @@ class Store:
         self._database = Database(url)
         self.rounds = RoundQueue(self._database)
         self.overview = Overview(self._database)
+        self._labels = StoredLabels(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -91,51 +79,18 @@ class Store:
     def forget_project(self, project: int) -> None:
         """Drop what belongs to a project that Label Studio has deleted; its versions stay."""
         self.rounds.cancel(project)
+        self.replace_labels(project, [])
         with self._database.write() as db:
-            for table in (LABELS, OUTBOX):
-                db.execute(delete(table).where(table.c.project == project))
+            db.execute(delete(OUTBOX).where(OUTBOX.c.project == project))
             db.execute(delete(PROJECTS).where(PROJECTS.c.id == project))
 
     def replace_labels(self, project: int, labels: Iterable[StoredLabel]) -> int:
-        """Make the stored labels of a project equal to these; returns how many changed, came or went.
-
-        labels: in the order of their tasks. They are compared and written a part at a time, each whole or not at all.
-        """
-        changed, done = 0, -1
-        for part in _parts(labels):
-            changed += self._replace_part(project, done, part[-1].task, part)
-            done = part[-1].task
-        return changed + self._replace_part(project, done, None, [])
-
-    def _replace_part(self, project: int, above: int, last: int | None, labels: Sequence[StoredLabel]) -> int:
-        """The labels of the tasks above one and up to the last."""
-        tasks = [LABELS.c.task > above, *([] if last is None else [LABELS.c.task <= last])]
-        wanted = {(x.task, x.item, x.row, x.col): x.label for x in labels}
-        stored = {(x.task, x.item, x.row, x.col): x.label for x in self._labels(project, *tasks)}
-        changed = sorted(key for key in wanted.keys() | stored.keys() if wanted.get(key) != stored.get(key))
-        if not changed:
-            return 0
-        gone = [key for key in changed if key in stored]
-        fresh = [_label_row(project, key, wanted[key]) for key in changed if key in wanted]
-        columns = tuple_(LABELS.c.task, LABELS.c.item, LABELS.c.row, LABELS.c.col)
-        with self._database.write() as db:
-            for start in range(0, len(gone), DELETE_CHUNK):
-                chunk = gone[start : start + DELETE_CHUNK]
-                db.execute(delete(LABELS).where(LABELS.c.project == project, columns.in_(chunk)))
-            if fresh:
-                db.execute(insert(LABELS), fresh)
-        return len(changed)
+        """Make the stored labels of a project equal to these, given in the order of their tasks; how many changed."""
+        return self._labels.replace(project, labels)
 
     def labels(self, project: int, task: int | None = None) -> list[StoredLabel]:
         """The pixel labels of a project, or of one of its tasks."""
-        return list(self._labels(project, *([] if task is None else [LABELS.c.task == task])))
-
-    def _labels(self, project: int, *tasks: ColumnElement[bool]) -> Iterator[StoredLabel]:
-        columns = (LABELS.c.task, LABELS.c.item, LABELS.c.row, LABELS.c.col, LABELS.c.label)
-        query = select(*columns).where(LABELS.c.project == project, *tasks).order_by(*columns[:4])
-        with self._database.read() as db:
-            for row in db.execute(query):
-                yield StoredLabel(*row)
+        return list(self._labels.read(project, *([] if task is None else [LABELS.c.task == task])))
 
     def next_version_number(self, project: int) -> int:
         query = select(func.coalesce(func.max(VERSIONS.c.number), 0)).where(VERSIONS.c.project == project)
@@ -215,23 +170,6 @@ class Store:
     def drop_parcel(self, parcel_id: int) -> None:
         with self._database.write() as db:
             db.execute(delete(OUTBOX).where(OUTBOX.c.id == parcel_id))
-
-
-def _parts(labels: Iterable[StoredLabel]) -> Iterator[list[StoredLabel]]:
-    """Whole tasks, of about LABELS_PART labels together."""
-    part: list[StoredLabel] = []
-    for label in labels:
-        if len(part) >= LABELS_PART and label.task != part[-1].task:
-            yield part
-            part = []
-        part.append(label)
-    if part:
-        yield part
-
-
-def _label_row(project: int, key: tuple[int, int, int, int], label: str) -> dict[str, Any]:
-    task, item, row, col = key
-    return {"project": project, "task": task, "item": item, "row": row, "col": col, "label": label}
 
 
 def _version(row: Any) -> Version:

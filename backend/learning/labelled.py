@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.store import StoredLabel
+from backend.stored_labels import StoredLabel
 from label_config import VOID, ImageSchema, TaskLabels, collect_labels
 from model_zoo.learners.base import LabelledImage
 

@@ -14,7 +14,8 @@ import pytest
 from backend.commands import backup
 from backend.errors import ConfigProblem
 from backend.settings import Settings
-from backend.store import Store, StoredLabel
+from backend.store import Store
+from backend.stored_labels import StoredLabel
 from tests.backend.conftest import answers
 from tests.backend.learning.loop import Loop
 from tests.fakes.label_studio import FakeLabelStudio

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine
 
 from backend.database import Database
 from backend.errors import ConfigProblem, StoreUnavailable
-from backend.store import Store, StoredLabel
+from backend.store import Store
+from backend.stored_labels import StoredLabel
 from tests.fakes.postgres import PostgresServer
 
 pytestmark = pytest.mark.unit

@@ -16,7 +16,8 @@ from backend.errors import StoreUnavailable
 from backend.metrics import CACHES, KINDS, PHASES, RECENT, Metrics
 from backend.round_queue import DEEP
 from backend.scrape import Scrape, gpu_memory
-from backend.store import Store, StoredLabel
+from backend.store import Store
+from backend.stored_labels import StoredLabel
 
 pytestmark = pytest.mark.unit
 

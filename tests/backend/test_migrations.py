@@ -21,7 +21,8 @@ from backend import migrations
 from backend.database import Database
 from backend.errors import ConfigProblem
 from backend.round_queue import DEEP
-from backend.store import Store, StoredLabel
+from backend.store import Store
+from backend.stored_labels import StoredLabel
 from backend.tables import METADATA
 
 pytestmark = pytest.mark.unit

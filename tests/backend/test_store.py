@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from backend.store import Store, StoredLabel, Version
+from backend.store import Store, Version
+from backend.stored_labels import StoredLabel
 
 pytestmark = pytest.mark.unit
 

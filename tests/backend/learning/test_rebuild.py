@@ -12,7 +12,8 @@ import pytest
 
 from backend.doctor import Finding, rebuild_store
 from backend.settings import Settings
-from backend.store import Store, StoredLabel, Version
+from backend.store import Store, Version
+from backend.stored_labels import StoredLabel
 from tests.backend.learning.deep_project import Project
 from tests.backend.learning.fake_learners import Behaviour
 from tests.backend.learning.loop import Loop

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from backend.store import Store, StoredLabel, Version
+from backend.store import Store, Version
+from backend.stored_labels import StoredLabel
 
 NAMES = ("sky", "grass")
 

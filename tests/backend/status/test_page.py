@@ -15,7 +15,8 @@ from backend.metrics import Metrics
 from backend.status.figures import read_figures
 from backend.status.page import Pages, percent, reason, seconds
 from backend.status.watch import Picture, Seen
-from backend.store import Store, StoredLabel
+from backend.store import Store
+from backend.stored_labels import StoredLabel
 
 pytestmark = pytest.mark.unit
 
