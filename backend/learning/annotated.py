@@ -23,7 +23,10 @@ from label_config import ImageSchema
 OVERLAP = timedelta(seconds=10)
 """What was changed so shortly before the newest change known is read again: Label Studio may have stored it later."""
 WHOLE_SECONDS = 600.0
-"""All is read again after so long: whatever no rule foresees, such as a clock that was set back, is known then."""
+"""All is read again after so long: whatever no rule foresees, such as a clock that was set back, is known then.
+
+A whole reading that takes long is believed longer: ten times as long as it took.
+"""
 KEPT_BYTES = 256 << 20
 """Of all projects; those read longest ago go, and a larger one is read in full each time."""
 TASK_BYTES, IMAGE_BYTES, PIXEL_BYTES = 300, 700, 130
@@ -92,9 +95,12 @@ class AnnotatedTasks:
             if len(tasks) == self._studio.count_annotated(project):
                 self._keep(project, replace(kept, tasks=tasks, newest=max(kept.newest, newest)))
                 return _unpacked(tasks)
+        began = time.monotonic()
         tasks, newest = _compact(target, self._studio.iter_annotated(project))
         if tasks:
-            self._keep(project, _Kept(target, tasks, newest, time.monotonic() + WHOLE_SECONDS))
+            ended = time.monotonic()
+            until = ended + max(WHOLE_SECONDS, 10 * (ended - began))
+            self._keep(project, _Kept(target, tasks, newest, until))
         return _unpacked(tasks)
 
     def _keep(self, project: int, kept: _Kept) -> None:

@@ -190,6 +190,33 @@ def test_all_is_read_again_after_a_while(
     assert said(reader.read(project, target)) == now
 
 
+@pytest.mark.parametrize(("took", "believed"), [(1.0, 600.0), (100.0, 1000.0)])
+def test_a_reading_that_took_long_is_believed_longer(
+    studio: Studio,
+    project: int,
+    target: ImageSchema,
+    sent: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    took: float,
+    believed: float,
+) -> None:
+    clock = [0.0]
+    real = studio.iter_annotated
+
+    def slow(number: int, *, since: datetime | None = None) -> Iterator[dict[str, Any]]:
+        clock[0] += took if since is None else 0.0
+        return real(number, since=since)
+
+    monkeypatch.setattr(studio, "iter_annotated", slow)
+    monkeypatch.setattr(annotated.time, "monotonic", lambda: clock[0])
+    reader = AnnotatedTasks(studio)
+    reader.read(project, target)
+    for later in (believed - 1, 2):
+        clock[0] += later
+        reader.read(project, target)
+    assert sent == [6, 1, 6]
+
+
 def test_a_project_without_annotations_has_none(
     fake: FakeLabelStudio, studio: Studio, project: int, target: ImageSchema
 ) -> None:
