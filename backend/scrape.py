@@ -1,4 +1,7 @@
-"""What /metrics reads when it is asked: tables, queues, caches and the GPU's memory."""
+"""What /metrics reads when it is asked: tables, queues, caches and the GPU's memory.
+
+Counts of labels may be some time old where there are millions (`backend.overview`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the page says of a project, read from the tables and from memory: nothing here takes longer than queries."""
+"""What the page says of a project, read from the tables and from memory.
+
+Counts of labels may be some time old where there are millions (`backend.overview`).
+"""
 
 from __future__ import annotations
 
