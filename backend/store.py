@@ -12,7 +12,7 @@ from sqlalchemy import Column, delete, func, insert, select, update
 from backend.database import Database
 from backend.overview import Overview
 from backend.round_queue import RoundQueue
-from backend.stored_labels import StoredLabel, StoredLabels
+from backend.stored_labels import Reading, StoredLabel, StoredLabels
 from backend.tables import LABELS, OUTBOX, PROJECTS, VERSIONS
 
 
@@ -84,9 +84,11 @@ class Store:
             db.execute(delete(OUTBOX).where(OUTBOX.c.project == project))
             db.execute(delete(PROJECTS).where(PROJECTS.c.id == project))
 
-    def replace_labels(self, project: int, labels: Iterable[StoredLabel]) -> int:
+    def replace_labels(
+        self, project: int, labels: Iterable[StoredLabel], reading: Reading | None = None
+    ) -> int:
         """Make the stored labels of a project equal to these, given in the order of their tasks; how many changed."""
-        return self._labels.replace(project, labels)
+        return self._labels.replace(project, labels, reading or Reading())
 
     def labels(self, project: int, task: int | None = None) -> list[StoredLabel]:
         """The pixel labels of a project, or of one of its tasks."""

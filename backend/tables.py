@@ -25,6 +25,7 @@ PROJECTS = Table(
     Column("live_version", Integer),
     Column("wanted_version", Integer),  # an earlier one, which the next round makes live again
     Column("seconds_per_pixel", Float),  # what a labelled pixel has cost people, by the last round
+    Column("labels_from", String(32)),  # mark of the reading that the stored labels are equal to
 )
 
 LABELS = Table(

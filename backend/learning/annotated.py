@@ -17,6 +17,7 @@ import numpy as np
 from backend.caches import ByteLRU
 from backend.learning.confirming import people_seconds
 from backend.learning.labelled import TaskImage, read_labels
+from backend.stored_labels import Reading
 from backend.studio import Studio
 from label_config import ImageSchema
 
@@ -39,12 +40,13 @@ class Annotated:
     """The annotated tasks of a project, by id.
 
     ``complete``: of each whether it has all the annotations that it needs. ``seconds``: that people had it open, where
-    Label Studio tells. ``images``: those that are labelled.
+    Label Studio tells. ``images``: those that are labelled. ``reading``: in which tasks they differ from the last time.
     """
 
     complete: Mapping[int, bool]
     seconds: Mapping[int, float]
     images: list[TaskImage]
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +67,16 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Tasks by number as labelled by a config, the newest of their changes, and until when they need not be read."""
+    """Tasks by number as labelled by a config, the newest of their changes, and until when they need not be read.
+
+    ``mark``: of the reading.
+    """
 
     target: ImageSchema
     tasks: dict[int, _Task]
     newest: datetime
     until: float
+    mark: str
 
 
 class AnnotatedTasks:
@@ -93,15 +99,18 @@ class AnnotatedTasks:
             )
             tasks = kept.tasks | changed
             if len(tasks) == self._studio.count_annotated(project):
-                self._keep(project, replace(kept, tasks=tasks, newest=max(kept.newest, newest)))
-                return _unpacked(tasks)
+                reading = Reading(before=kept.mark, changed=frozenset(changed))
+                newest = max(kept.newest, newest)
+                self._keep(project, replace(kept, tasks=tasks, newest=newest, mark=reading.mark))
+                return _unpacked(tasks, reading)
         began = time.monotonic()
         tasks, newest = _compact(target, self._studio.iter_annotated(project))
+        reading = Reading()
         if tasks:
             ended = time.monotonic()
             until = ended + max(WHOLE_SECONDS, 10 * (ended - began))
-            self._keep(project, _Kept(target, tasks, newest, until))
-        return _unpacked(tasks)
+            self._keep(project, _Kept(target, tasks, newest, until, reading.mark))
+        return _unpacked(tasks, reading)
 
     def _keep(self, project: int, kept: _Kept) -> None:
         self._kept.put(project, kept, sum(task.nbytes for task in kept.tasks.values()))
@@ -124,7 +133,7 @@ def _compact(target: ImageSchema, tasks: Iterable[Mapping[str, Any]]) -> tuple[d
     return found, newest
 
 
-def _unpacked(tasks: Mapping[int, _Task]) -> Annotated:
+def _unpacked(tasks: Mapping[int, _Task], reading: Reading) -> Annotated:
     numbers = sorted(tasks)
     return Annotated(
         complete={number: tasks[number].complete for number in numbers},
@@ -134,6 +143,7 @@ def _unpacked(tasks: Mapping[int, _Task]) -> Annotated:
             for number in numbers
             for image, packed in zip(tasks[number].images, tasks[number].drawn, strict=True)
         ],
+        reading=reading,
     )
 
 

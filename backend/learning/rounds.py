@@ -106,7 +106,7 @@ class RoundRunner:
         self._store.remember_project(project, schema.digest)
         annotated = self._annotated.read(project, target)
         labelled = annotated.images
-        self._store.replace_labels(project, stored_labels(labelled))
+        self._store.replace_labels(project, stored_labels(labelled), annotated.reading)
         pace = seconds_per_pixel(annotated.seconds, labelled)
         self._store.note_pace(project, pace)
         before = self._store.live_version(project)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from backend.errors import ConfigProblem
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision that `backend.tables` describes; known here, so that an up-to-date database opens without Alembic."""
 TABLE = "alembic_version"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from backend import stored_labels
 from backend.store import Store
-from backend.stored_labels import StoredLabel
+from backend.stored_labels import Reading, StoredLabel
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +24,7 @@ MANY = [StoredLabel(task, 0, n, n, "sky") for task in range(300) for n in range(
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_labels, "PART", PART)
-    monkeypatch.setattr(stored_labels, "DELETED_TASKS", 7)
+    monkeypatch.setattr(stored_labels, "TASKS", 7)
 
 
 @pytest.fixture
@@ -45,6 +45,19 @@ def written(store: Store) -> Iterator[list[int]]:
     yield rows
     event.remove(engine, "after_cursor_execute", wrote)
     event.remove(engine, "commit", committed)
+
+
+@pytest.fixture
+def statements(store: Store) -> Iterator[list[str]]:
+    """Statements of the store."""
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.append(statement)
+
+    event.listen(store._database._readers, "before_cursor_execute", note)
+    yield found
+    event.remove(store._database._readers, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +113,83 @@ def test_labels_become_the_wanted_ones_from_any_others(store: Store) -> None:
         assert store.labels(1) == wanted
         assert changed == len({label.key for label in before ^ set(wanted)})
         assert store.replace_labels(1, wanted) == 0
+
+
+def test_after_a_reading_only_changed_tasks_are_compared(store: Store, statements: list[str]) -> None:
+    store.remember_project(1, "a")
+    first = Reading()
+    store.replace_labels(1, MANY, first)
+    statements.clear()
+    left = [label for label in MANY if label.task != 299]
+    assert store.replace_labels(1, left, Reading(before=first.mark, changed=frozenset({0, 299}))) == 4
+    assert store.labels(1) == left
+    read = [statement for statement in statements if "labels.label" in statement]
+    assert len(read) == 2, "that of the changed ones, and of the test"
+
+
+def some_other(store: Store) -> None:
+    store.replace_labels(1, MANY[:8])
+
+
+def some_other_that_changes_nothing(store: Store) -> None:
+    store.replace_labels(1, MANY)
+
+
+def one_that_breaks_off(store: Store) -> None:
+    def labels() -> Iterator[StoredLabel]:
+        yield from MANY[:200]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        store.replace_labels(1, labels())
+
+
+def one_that_began_earlier(store: Store) -> None:
+    """It goes on after a later one has ended."""
+
+    def labels() -> Iterator[StoredLabel]:
+        yield from MANY[:100]
+        store.replace_labels(1, MANY)
+        yield from MANY[500:600]
+
+    store.replace_labels(1, labels())
+
+
+def the_project_is_gone(store: Store) -> None:
+    store.forget_project(1)
+    store.remember_project(1, "a")
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        some_other,
+        some_other_that_changes_nothing,
+        one_that_breaks_off,
+        one_that_began_earlier,
+        the_project_is_gone,
+    ],
+)
+def test_after_somebody_else_wrote_all_are_compared(store: Store, writes: Callable[[Store], None]) -> None:
+    store.remember_project(1, "a")
+    first = Reading()
+    store.replace_labels(1, MANY, first)
+    writes(store)
+    second = Reading(before=first.mark, changed=frozenset({3}))
+    wanted = [label for label in MANY if label.task != 3]
+    store.replace_labels(1, wanted, second)
+    assert store.labels(1) == wanted
+
+
+def test_one_who_goes_on_takes_the_mark_of_a_later_one(store: Store) -> None:
+    store.remember_project(1, "a")
+    later = Reading()
+
+    def labels() -> Iterator[StoredLabel]:
+        yield from MANY[:100]
+        store.replace_labels(1, MANY, later)
+
+    store.replace_labels(1, labels())
+    assert len(store.labels(1)) < len(MANY)
+    store.replace_labels(1, MANY, Reading(before=later.mark))
+    assert store.labels(1) == MANY

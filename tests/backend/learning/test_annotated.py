@@ -164,6 +164,25 @@ def test_every_change_is_seen(
     assert after != before
 
 
+def test_a_reading_names_the_tasks_that_differ_from_the_one_before(
+    fake: FakeLabelStudio,
+    studio: Studio,
+    project: int,
+    target: ImageSchema,
+    pixel_project: tuple[int, list[int]],
+) -> None:
+    tasks = pixel_project[1]
+    reader = AnnotatedTasks(studio)
+    first = reader.read(project, target).reading
+    assert first.before is None
+    annotate_again(fake, tasks)
+    second = reader.read(project, target).reading
+    assert second.before == first.mark
+    assert second.changed == {tasks[0], tasks[-1]}
+    delete_annotations(fake, tasks)
+    assert reader.read(project, target).reading.before is None, "only a whole reading tells which have gone"
+
+
 def test_what_is_too_much_to_keep_is_read_each_time(
     studio: Studio, project: int, target: ImageSchema, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from backend.round_queue import ASKED_FOR
 from backend.settings import Settings
+from backend.stored_labels import StoredLabels
 from label_config import render
 from tests.backend.conftest import CLASSES, HEIGHT, WIDTH, answer, answers, jpeg
 from tests.backend.learning.loop import Loop
@@ -64,6 +65,29 @@ def test_labels_become_a_version_that_pre_annotates_what_is_left(
         assert {label for r in masks_of(prediction) for label in r["value"][r["type"]]} == set(CLASSES)
         assert 0 <= prediction["score"] <= 1
     assert len(loop.store.labels(project)) == 30
+
+
+def test_stored_labels_are_compared_in_full_once_and_after_somebody_else_wrote_them(
+    loop: Loop, fake: FakeLabelStudio, pixel_project: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, tasks = pixel_project
+    in_full: list[int] = []
+    real = StoredLabels._all
+
+    def noted(self: StoredLabels, number: int, labels: Any) -> Any:
+        in_full.append(number)
+        return real(self, number, labels)
+
+    monkeypatch.setattr(StoredLabels, "_all", noted)
+    for count, task in enumerate(tasks[:3], 1):
+        fake.annotate(task, answers(task))
+        loop.run(project)
+        assert len(loop.store.labels(project)) == 10 * count
+    assert in_full == [project]
+    loop.store.replace_labels(project, [])
+    loop.run(project)
+    assert len(loop.store.labels(project)) == 30
+    assert in_full == [project] * 3, "the first, that of somebody else, and the one after it"
 
 
 def test_the_same_labels_make_no_second_version_unless_a_person_asks(
