@@ -1,8 +1,8 @@
 """Embeddings on the disk, made before anybody clicks: a file an image and segmenter, within a quota of bytes.
 
 A file's name follows from the digests of the image and of the weights and preprocessing, so that a wrong one is never
-found. Files are written beside their places and renamed; one that cannot be read counts as none. Where several machines
-share a storage, files are written to both, and fetched from there by who lacks them.
+found. Files are written beside their places and renamed; one that cannot be read counts as none and goes. Where several
+machines share a storage, files are written to both; who lacks one fetches it, and keeps it once it has loaded.
 """
 
 from __future__ import annotations
@@ -49,31 +49,29 @@ class EmbeddingFiles:
         self._storage = storage
         self._away_until = 0.0
 
-    def has(self, segmenter: Segmenter, image: UprightImage) -> bool:
-        """Whether there is one, here or on the shared storage. Raises SharedUnavailable."""
-        path = self._path(segmenter, image)
-        return path.is_file() or (self._storage is not None and self._storage.has(f"{SHARED}/{path.name}"))
-
     def read(self, segmenter: Segmenter, image: UprightImage) -> Embedding | None:
         """The embedding, or None where there is none that can be used; it counts as used now."""
         if not segmenter.storable:
             return None
         path = self._path(segmenter, image)
         try:
-            tensors = load(self._content(path))
-            height, width = map(int, tensors.pop(SIZE).tolist())
-            if (height, width) != image.array.shape[:2]:
-                raise BadInput(f"it is of an image of {width}x{height}")
-            made = segmenter.from_tensors(tensors, height, width)
-            with contextlib.suppress(FileNotFoundError):  # there was no room for it here
-                os.utime(path)
+            content, fetched = self._content(path)
+            made = _loaded(content, segmenter, image)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError, ValueError, BadInput) as problem:
             LOG.warning(
                 "the embedding %s cannot be used (%s); the image is encoded again", path.name, problem
             )
+            if not isinstance(problem, OSError):  # what is shared may be whole
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             return None
+        with contextlib.suppress(ConfigProblem, OSError):  # used all the same
+            if fetched:
+                self._keep(path, content, time.time())
+            else:
+                os.utime(path)
         return made
 
     def write(self, segmenter: Segmenter, image: UprightImage, embedding: Embedding, *, since: float) -> None:
@@ -90,17 +88,15 @@ class EmbeddingFiles:
             self._storage.write(f"{SHARED}/{path.name}", content)
         self._keep(path, content, since)
 
-    def _content(self, path: Path) -> bytes:
-        """Of a file, from the shared storage where it is not here; FileNotFoundError where neither has it."""
+    def _content(self, path: Path) -> tuple[bytes, bool]:
+        """Of a file, and whether it had to be fetched; FileNotFoundError where neither place has it."""
         try:
-            return path.read_bytes()
+            return path.read_bytes(), False
         except FileNotFoundError:
             content = self._fetched(path.name)
             if content is None:
                 raise
-        with contextlib.suppress(ConfigProblem, OSError):  # used all the same
-            self._keep(path, content, time.time())
-        return content
+        return content, True
 
     def _fetched(self, name: str) -> bytes | None:
         if self._storage is None or time.monotonic() < self._away_until:
@@ -145,3 +141,11 @@ class EmbeddingFiles:
     def _path(self, segmenter: Segmenter, image: UprightImage) -> Path:
         key = f"{segmenter.fingerprint}\0{image.digest}"
         return self._folder / (hashlib.sha256(key.encode()).hexdigest()[:40] + SUFFIX)
+
+
+def _loaded(content: bytes, segmenter: Segmenter, image: UprightImage) -> Embedding:
+    tensors = load(content)
+    height, width = map(int, tensors.pop(SIZE).tolist())
+    if (height, width) != image.array.shape[:2]:
+        raise BadInput(f"it is of an image of {width}x{height}")
+    return segmenter.from_tensors(tensors, height, width)

@@ -96,9 +96,12 @@ class SharedStorage:
                 return
 
     def write(self, name: str, content: bytes) -> None:
-        """Write one file."""
+        """Write one file, which is there whole or not at all; in a folder, a killed writer leaves its draft."""
         with self._reaching():
-            self._fs.pipe_file(self._path(name), content)
+            if self._fs.protocol == LOCAL:
+                _write_beside(Path(self._path(name)), content)
+            else:
+                self._fs.pipe_file(self._path(name), content)
 
     def read(self, name: str) -> bytes | None:
         """The content of one file; None where there is none."""
@@ -107,11 +110,6 @@ class SharedStorage:
                 return bytes(self._fs.cat_file(self._path(name)))
             except FileNotFoundError:
                 return None
-
-    def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-        with self._reaching():
-            return bool(self._fs.exists(self._path(name)))
 
     def probe(self) -> None:
         """Write a small file, read it back and delete it. Raises as all others do."""
@@ -172,6 +170,18 @@ class SharedStorage:
                 f"the shared storage {self.url} does not do what is asked ({type(error).__name__}: {error}); check "
                 "CLICKPICK_SHARED, its credentials, and that the storage can be reached from here"
             ) from error
+
+
+def _write_beside(path: Path, content: bytes) -> None:
+    """Object stores show no half file; a folder does, unless it is written under another name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _modified(info: Mapping[str, Any]) -> float:

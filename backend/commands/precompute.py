@@ -120,11 +120,12 @@ def _encode_all(
                 )
                 left_out += 1
             else:
-                if files.has(segmenter, image):
-                    files.read(segmenter, image)  # it counts as used, so that it makes no room for others
-                    kept += 1
-                else:
+                if (
+                    files.read(segmenter, image) is None
+                ):  # what is read counts as used, and makes no room for others
                     files.write(segmenter, image, decoder.embed(name, image), since=since)
                     made += 1
+                else:
+                    kept += 1
             progress.update(bar, completed=share)
     OUT.print(f"{made} images encoded, {kept} were there already, {left_out} left out", highlight=False)

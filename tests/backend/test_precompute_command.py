@@ -75,13 +75,17 @@ def test_a_project_is_encoded_once_and_the_server_finds_it(
     fake.upload(project, "new.jpg", jpeg(9))
     assert "1 images encoded, 3 were there already, 0 left out" in run("--project", str(project)).output
     assert len(encoded) == 4
+    (spoilt, *_) = environment.embeddings_folder.iterdir()
+    spoilt.write_bytes(spoilt.read_bytes()[:100])
+    assert "1 images encoded, 3 were there already, 0 left out" in run("--project", str(project)).output
+    assert len(encoded) == 5
     studio = open_studio(environment)
     images: ImageFetcher = open_images(environment, studio)
     files = EmbeddingFiles(environment.embeddings_folder, 1 << 30)
     decoder = Decoder(lambda: "cpu", 1 << 20, precomputed=files)
     for task in studio.tasks(project):
         decoder.embed(NAME, images.get(task.data["image"], task.id))
-    assert len(encoded) == 4, "the server encodes none of them"
+    assert len(encoded) == 5, "the server encodes none of them"
     images.close()
     studio.close()
 

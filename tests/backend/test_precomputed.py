@@ -76,8 +76,6 @@ def test_what_was_written_is_read_by_digest_and_fingerprint(tmp_path: Path) -> N
     assert bool((found.data == 7).all())
     assert kept.read(slow, image(8)) is None
     assert kept.read(Slow("slow-2"), image(7)) is None, "other weights"
-    assert kept.has(slow, image(7))
-    assert not kept.has(slow, image(8))
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\x08\0\0\0\0\0\0\0{}      "])
@@ -108,10 +106,10 @@ def test_the_unused_make_room_and_those_of_this_run_do_not(tmp_path: Path) -> No
         os.utime(path, (1000 + number, 1000 + number))
     kept.read(slow, image(1))  # used now, so 2 is the one unused longest
     put(kept, slow, 3, since=time.time() - 30)
-    assert [kept.has(slow, image(value)) for value in (1, 2, 3)] == [True, False, True]
+    assert [kept.read(slow, image(value)) is not None for value in (1, 2, 3)] == [True, False, True]
     with pytest.raises(ConfigProblem, match="raise CLICKPICK_PRECOMPUTED_MB"):
         put(kept, slow, 4, since=time.time() - 30)
-    assert [kept.has(slow, image(value)) for value in (1, 3, 4)] == [True, True, False]
+    assert [kept.read(slow, image(value)) is not None for value in (1, 3, 4)] == [True, True, False]
     assert len(list(tmp_path.iterdir())) == 2, "no draft is left behind"
 
 
@@ -146,14 +144,37 @@ def test_what_one_machine_encodes_another_finds(tmp_path: Path) -> None:
     storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
     put(both(tmp_path / "a", storage), slow, 7)
     other = both(tmp_path / "b", storage)
-    assert other.has(slow, image(7))
     assert other.read(slow, image(8)) is None
     found = other.read(slow, image(7))
     assert found is not None
     assert bool((found.data == 7).all())
     storage.remove("embeddings")
     assert other.read(slow, image(7)) is not None, "from its own folder"
-    assert not other.has(slow, image(8))
+
+
+@pytest.mark.parametrize("cut", [1, 100, FILE_BYTES])
+def test_half_of_what_is_shared_is_not_kept_and_what_is_whole_again_is(tmp_path: Path, cut: int) -> None:
+    storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
+    put(both(tmp_path / "a", storage), slow, 7)
+    (shared,) = (tmp_path / "shared" / "embeddings").iterdir()
+    whole = shared.read_bytes()
+    shared.write_bytes(whole[:-cut])
+    other = both(tmp_path / "b", storage)
+    assert other.read(slow, image(7)) is None
+    assert not (tmp_path / "b").exists() or list((tmp_path / "b").iterdir()) == []
+    shared.write_bytes(whole)
+    assert other.read(slow, image(7)) is not None
+
+
+def test_a_damaged_file_here_makes_way_for_the_shared_one(tmp_path: Path) -> None:
+    storage, slow = SharedStorage(str(tmp_path / "shared")), Slow()
+    kept = both(tmp_path / "a", storage)
+    put(kept, slow, 7)
+    (path,) = (tmp_path / "a").iterdir()
+    path.write_bytes(b"half")
+    assert kept.read(slow, image(7)) is None
+    assert kept.read(slow, image(7)) is not None
+    assert path.stat().st_size > FILE_BYTES
 
 
 def test_without_room_here_what_is_shared_is_used_all_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -58,7 +59,6 @@ def test_what_is_not_there_is_told_from_what_cannot_be_reached(
     with pytest.raises(FileNotFoundError):
         storage.download("versions/7/1", tmp_path)
     assert storage.read("embeddings/x") is None
-    assert not storage.has("embeddings/x")
     assert storage.folders("versions/7") == {}
     assert storage.names("versions") == []
     storage.remove("versions/7/1")
@@ -85,9 +85,24 @@ def test_files(storage: SharedStorage) -> None:
     storage.write("embeddings/x", b"one")
     storage.write("embeddings/x", b"two")
     assert storage.read("embeddings/x") == b"two"
-    assert storage.has("embeddings/x")
     storage.probe()
     assert storage.names("embeddings") == ["x"]
+
+
+def test_in_a_folder_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    """The disk is full after the first megabyte: files may not be longer here."""
+    storage = SharedStorage(str(tmp_path))
+    storage.write("embeddings/old", b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        for name in ("old", "new"):
+            with pytest.raises(SharedUnavailable, match="too large"):
+                storage.write(f"embeddings/{name}", bytes(2 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert storage.names("embeddings") == ["old"]
+    assert storage.read("embeddings/old") == b"before"
 
 
 def test_the_last_file_is_written_last(
