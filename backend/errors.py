@@ -66,6 +66,12 @@ class SharedUnavailable(ClickPickError):
     status = 503
 
 
+class Overtaken(ClickPickError):
+    """Another process has published meanwhile, or is about to: worth trying again later by who still runs the round."""
+
+    status = 503
+
+
 class StudioUnavailable(ClickPickError):
     """Label Studio does not answer, or answers 5xx: worth trying again later."""
 

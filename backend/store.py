@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Column, delete, func, insert, select, update
 
 from backend.database import Database
+from backend.errors import Overtaken
 from backend.overview import Overview
 from backend.round_queue import RoundQueue
 from backend.stored_labels import Reading, StoredLabel, StoredLabels
@@ -100,16 +101,26 @@ class Store:
             return int(db.execute(query).scalar_one()) + 1
 
     def publish(self, version: Version, *, live: bool = True, fulfils_wish: bool = False) -> None:
-        """Record a version, with ``live`` make it the live one, and end what `want_version` began: all or nothing."""
+        """Record a version, with ``live`` make it the live one, and end what `want_version` began: all or nothing.
+
+        Raises Overtaken where it is to be live and there is one of its number or a later one.
+        """
         values = asdict(version)
         values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
         with self._database.write() as db:
-            db.execute(insert(VERSIONS).values(**values))
             changes: dict[str, Any] = {"live_version": version.number} if live else {}
             if fulfils_wish:
                 changes["wanted_version"] = None
-            if changes:
+            if (
+                changes
+            ):  # first: of two that publish at once, the second waits here, and then sees what the first did
                 db.execute(update(PROJECTS).where(PROJECTS.c.id == version.project).values(**changes))
+            later = VERSIONS.c.project == version.project, VERSIONS.c.number >= version.number
+            if live and db.execute(select(VERSIONS.c.number).where(*later).limit(1)).first():
+                raise Overtaken(
+                    f"{version.name} is not published: another process was quicker; start a round again"
+                )
+            db.execute(insert(VERSIONS).values(**values))
 
     def make_live(self, version: Version) -> None:
         """Point to a version that is recorded already."""

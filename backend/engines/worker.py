@@ -22,6 +22,7 @@ from backend.engines.model_threads import share_cores
 from backend.errors import (
     ClickPickError,
     ClusterUnavailable,
+    Overtaken,
     SharedUnavailable,
     StoreUnavailable,
     StudioUnavailable,
@@ -155,7 +156,7 @@ class Worker:
             raise
         except RoundLost:
             LOG.error("project %d, round %d: another process runs it by now", claimed.project, claimed.id)
-        except (StudioUnavailable, ClusterUnavailable, SharedUnavailable) as error:
+        except (StudioUnavailable, ClusterUnavailable, SharedUnavailable, Overtaken) as error:
             self._put_off(claimed, str(error))
         except (ClickPickError, LabelConfigError, ModelZooError) as error:
             rounds.finish(claimed.id, "failed", str(error))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable, is_disk_full
+from backend.errors import Overtaken, SharedUnavailable, StoreUnavailable, StudioUnavailable, is_disk_full
 from backend.learning.deep_candidates import MOST_TRIES, Candidate, Candidates
 from backend.learning.fitting import Fitter
 from backend.learning.gate import Guesses, is_deep
@@ -23,7 +23,7 @@ from model_zoo.learners.base import Learner
 from model_zoo.registry import create_learner
 
 LOG = logging.getLogger(__name__)
-AWAY = (StudioUnavailable, SharedUnavailable, StoreUnavailable)
+AGAIN = (StudioUnavailable, SharedUnavailable, StoreUnavailable, Overtaken)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Deep:
         """Publish the newest candidate unless it is worse than the live version; else keep it aside.
 
         One that cannot be judged is dropped, so that the round goes on. StudioUnavailable, SharedUnavailable,
-        StoreUnavailable and a full disk pass through, and it waits for the next try.
+        StoreUnavailable, Overtaken and a full disk pass through, and it waits for the next try.
         """
         candidate = self._candidates.newest(project)
         if candidate is None:
@@ -83,7 +83,7 @@ class Deep:
                     MOST_TRIES,
                 )
         except Exception as error:
-            if isinstance(error, AWAY) or is_disk_full(error):
+            if isinstance(error, AGAIN) or is_disk_full(error):
                 with contextlib.suppress(OSError, SharedUnavailable):  # it would take the error's place
                     self._candidates.begin_anew(candidate)
                 raise

@@ -6,20 +6,21 @@ whole, and goes when versions are pruned.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from backend.errors import SharedUnavailable
+from backend.errors import Overtaken, SharedUnavailable
 from backend.learning.version_card import CARD, DamagedVersion, check_files, read_card
 from backend.shared import SharedFolder, SharedStorage
 from backend.store import Version
 
 FOLDER = "versions"
+CLAIM = "claim-"
 UNFINISHED_SECONDS = 3600.0
 """An upload that nobody has gone on with for so long belongs to a process that died."""
 
@@ -41,9 +42,20 @@ class SharedVersions:
         found = self._storage.folders(f"{FOLDER}/{project}")
         return {int(name): folder for name, folder in found.items() if name.isdigit()}
 
-    def newest(self, project: int) -> int:
-        """Of the folders that are there, whoever made them; 0 where there are none."""
-        return max(self.folders(project), default=0)
+    def claim(self, project: int, least: int) -> int:
+        """The number of the version to come, at least ``least``: after all that are there, and nobody else's from now.
+
+        Who claims writes first and then looks, so that of two at least one sees the other: that one raises Overtaken.
+        """
+        number = max([least, *(taken + 1 for taken in self.folders(project))])
+        place, claim = f"{FOLDER}/{project}/{number}", f"{CLAIM}{uuid.uuid4().hex}"
+        self._storage.write(f"{place}/{claim}", b"claimed")
+        if self._storage.names(place) != [claim]:
+            self._storage.remove(f"{place}/{claim}")
+            raise Overtaken(
+                f"another process publishes version {number} of project {project}; start a round again"
+            )
+        return number
 
     def sizes(self, project: int) -> dict[int, int]:
         """Bytes of each version's files."""
@@ -90,16 +102,17 @@ class SharedVersions:
 
     def _fetch(self, place: str, version: Version | None = None) -> None:
         final = self._root / place
-        draft = final.with_name(f".{final.name}.{os.getpid()}.fetched")
-        shutil.rmtree(draft, ignore_errors=True)
+        draft = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.fetched")
         draft.mkdir(parents=True)
         try:
             self._storage.download(f"{FOLDER}/{place}", draft)
             check_files(draft)
+            if version is not None and not _is(draft, version):
+                raise DamagedVersion("its folder on the shared storage holds another version")
             if version is not None and _is(final, version):  # another process of this machine was quicker
                 return
             if final.exists():  # of a process that died before its version was recorded
-                shutil.rmtree(final.rename(final.with_name(f".{final.name}.{os.getpid()}.stale")))
+                shutil.rmtree(final.rename(draft.with_suffix(".stale")))
             draft.rename(final)
         except FileNotFoundError:  # neither has it: who loads it says so
             return

@@ -2,23 +2,25 @@
 
 A version is written to a temporary folder, synced and renamed, copied to the shared storage where there is one, and
 only then recorded and made live in one database transaction: a process killed at any moment leaves the previous version
-live and whole. A folder that was published is never written to again, and its files are compared with the digests in
-its card when it is loaded.
+live and whole. Two that run one round, because one was taken for dead, never write to the same folder. A folder that
+was published is never written to again, and its files are compared with the digests in its card when it is loaded.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.errors import ModelUnavailable, SharedUnavailable
+from backend.errors import ModelUnavailable, Overtaken, SharedUnavailable
 from backend.learning import version_pruning
 from backend.learning.shared_versions import SharedVersions
 from backend.learning.version_card import DamagedVersion, check_files, write_card
@@ -128,11 +130,11 @@ class Versions(VersionLoader):
 
         ``fulfils_wish``: it is the version that somebody wanted back, and nobody waits for that any more. ``also``
         writes further files into its folder. One process at a time publishes versions of a project: that of its running
-        round.
+        round. Raises Overtaken where another one did so meanwhile.
         """
         number = max(self._store.next_version_number(project), self._newest_folder(project) + 1)
         if self._shared is not None:
-            number = max(number, self._shared.newest(project) + 1)
+            number = self._shared.claim(project, number)
         version = Version(
             project=project,
             number=number,
@@ -148,7 +150,7 @@ class Versions(VersionLoader):
         self._write(version, learner, also)
         if self._shared is not None:
             self._upload(self._shared, version)
-        self._store.publish(version, live=live, fulfils_wish=fulfils_wish)
+        self._record(version, live=live, fulfils_wish=fulfils_wish)
         if live:
             with self._lock:
                 self._loaded[project] = (version.name, learner)
@@ -178,6 +180,15 @@ class Versions(VersionLoader):
             shutil.rmtree(self.folder(version), ignore_errors=True)  # nobody is told of it
             raise
 
+    def _record(self, version: Version, *, live: bool, fulfils_wish: bool) -> None:
+        try:
+            self._store.publish(version, live=live, fulfils_wish=fulfils_wish)
+        except Overtaken:
+            shutil.rmtree(self.folder(version), ignore_errors=True)
+            if self._shared is not None:
+                self._shared.remove(version)
+            raise
+
     def _newest_folder(self, project: int) -> int:
         """Of the folders that are there, whoever made them: none is written twice, even if the database was lost."""
         folders = self._folder.joinpath(str(project)).glob("[0-9]*")
@@ -190,16 +201,31 @@ def _public(error: Exception) -> str:
 
 
 def write_whole(final: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder that is whole or absent, whenever the process dies; ``fill`` writes its files."""
-    draft = final.with_name(f".{final.name}.{os.getpid()}")
-    for leftover in (draft, final):  # of a process that died before the folder was recorded
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Make a folder that is whole or absent, whenever the process dies; ``fill`` writes its files.
+
+    Raises Overtaken where there is such a folder by then.
+    """
+    draft = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}")  # containers have equal process numbers
     draft.mkdir(parents=True)
-    fill(draft)
-    for path in draft.iterdir():
-        _sync(path)
-    draft.rename(final)
+    try:
+        fill(draft)
+        for path in draft.iterdir():
+            _sync(path)
+        _rename(draft, final)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     _sync(final.parent)
+
+
+def _rename(draft: Path, final: Path) -> None:
+    try:
+        draft.rename(final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise Overtaken(
+                f"another process has written version {final.name} meanwhile; start a round again"
+            ) from error
+        raise
 
 
 def _sync(path: Path) -> None:

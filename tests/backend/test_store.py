@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backend.errors import Overtaken
 from backend.store import Store, Version
 from backend.stored_labels import StoredLabel
 
@@ -68,8 +69,19 @@ def test_a_version_that_cannot_be_recorded_does_not_become_live(store: Store) ->
     store.remember_project(1, "a")
     store.publish(version(1))
     with pytest.raises(Exception, match=r"(?i)unique"):
-        store.publish(version(1))
+        store.publish(version(1), live=False)
     assert store.live_version(1) == version(1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_was_overtaken_takes_nothing_back(store: Store, number: int) -> None:
+    store.remember_project(1, "a")
+    store.publish(version(2))
+    store.want_version(1, 2)
+    with pytest.raises(Overtaken):
+        store.publish(version(number), fulfils_wish=True)
+    assert store.versions(1) == [version(2)]
+    assert store.live_version(1) == store.wanted_version(1) == version(2)
 
 
 def test_the_outbox_keeps_order_and_counts_attempts(store: Store) -> None:

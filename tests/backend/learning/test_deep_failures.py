@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import SharedUnavailable, StoreUnavailable, StudioUnavailable
+from backend.errors import Overtaken, SharedUnavailable, StoreUnavailable, StudioUnavailable
 from backend.learning.deep import Deep
 from backend.learning.deep_candidates import MOST_TRIES, Candidates
 from backend.learning.gate import Gate, Guesses, is_deep
@@ -92,9 +92,10 @@ def test_a_candidate_that_cannot_be_judged_is_dropped_and_the_round_goes_on(
     [
         (Gate, "measure", StudioUnavailable("away")),
         (Versions, "publish", SharedUnavailable("away")),
+        (Versions, "publish", Overtaken("by another process")),
         (Versions, "publish", OSError(errno.ENOSPC, "No space left on device")),
     ],
-    ids=["Label Studio", "shared storage", "room on the disk"],
+    ids=["Label Studio", "shared storage", "other process", "room on the disk"],
 )
 def test_a_candidate_waits_for_what_is_away(
     project: Project,

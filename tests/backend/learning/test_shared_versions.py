@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.doctor.rebuild import projects_to_rebuild, rebuild
-from backend.errors import ModelUnavailable, SharedUnavailable
+from backend.errors import ModelUnavailable, Overtaken, SharedUnavailable
 from backend.learning import version_pruning as pruning
 from backend.learning.shared_versions import SharedVersions
 from backend.learning.versions import Versions
@@ -44,12 +44,15 @@ def machine(
     return lambda name, **more: Versions(store, tmp_path / name, storage=storage, **more)
 
 
-def publish(versions: Versions, right: float = 0.5) -> Version:
+def publish(
+    versions: Versions, right: float = 0.5, meanwhile: Callable[[], object] = lambda: None
+) -> Version:
     learner = FakeLearner(INSTANT, Behaviour())
     learner.classes, learner.right = ("sky", "grass"), right
 
     def fill(folder: Path) -> None:
         (folder / "weights").write_bytes(bytes(10_000))
+        meanwhile()
 
     return versions.publish(7, learner, digest="d" * 64, labels=1, metrics={}, also=fill)
 
@@ -100,7 +103,7 @@ def test_a_database_row_comes_after_the_upload(
             publish(machine("a"))
     assert store.live_version(7) == first
     assert [path.name for path in (tmp_path / "a" / "7").iterdir()] == ["1"], "and it is nowhere else either"
-    assert publish(machine("a")).number == 2
+    assert publish(machine("a")).number == 3, "2 is claimed"
 
 
 def test_a_damaged_download_is_an_error_and_not_kept(
@@ -195,3 +198,105 @@ def test_a_lost_database_is_rebuilt_from_the_storage(
         assert {finding.severity for finding in findings} == {"ok"}
         assert store.versions(project) == made[::-1]
         assert store.live_version(project) == made[1]
+
+
+def check_overtaken(store: Store, live: Version, learner: float, others: Callable[[], Versions]) -> None:
+    """The version of the process that took over is live, and all that is there of it is its own."""
+    assert store.live_version(7) == live
+    assert right(others(), live) == learner
+    assert [version.name for version in store.versions(7)] == [live.name]
+
+
+def test_who_was_taken_for_dead_before_it_wrote_publishes_nothing(
+    machine: Callable[..., Versions], store: Store, storage: SharedStorage, tmp_path: Path
+) -> None:
+    made: list[Version] = []
+    with pytest.raises(Overtaken, match="another process was quicker"):
+        publish(machine("a"), 0.1, meanwhile=lambda: made.append(publish(machine("b"), 0.9)))
+    check_overtaken(store, made[0], 0.9, lambda: machine("c"))
+    assert list((tmp_path / "a" / "7").iterdir()) == []
+    assert sorted(storage.folders("versions/7")) == ["2"]
+
+
+@pytest.mark.parametrize("file", ["state.json", "version.json"])
+def test_who_was_taken_for_dead_while_it_uploaded_publishes_nothing(
+    machine: Callable[..., Versions],
+    store: Store,
+    storage: SharedStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+) -> None:
+    real, made = storage._fs.put_file, list[Version]()
+
+    def freeze(path: str, target: str) -> None:
+        if target.endswith(file):
+            monkeypatch.setattr(storage._fs, "put_file", real)
+            made.append(publish(machine("b"), 0.9))
+        real(path, target)
+
+    monkeypatch.setattr(storage._fs, "put_file", freeze)
+    with pytest.raises(Overtaken):
+        publish(machine("a"), 0.1)
+    check_overtaken(store, made[0], 0.9, lambda: machine("c"))
+
+
+def test_who_was_taken_for_dead_on_one_data_folder_overwrites_nothing(
+    store: Store, tmp_path: Path, learners: object
+) -> None:
+    def one() -> Versions:
+        return Versions(store, tmp_path / "data")
+
+    made: list[Version] = []
+    with pytest.raises(Overtaken, match="another process has written version 1"):
+        publish(one(), 0.1, meanwhile=lambda: made.append(publish(one(), 0.9)))
+    check_overtaken(store, made[0], 0.9, one)
+    assert [path.name for path in (tmp_path / "data" / "7").iterdir()] == ["1"], "no draft"
+
+
+def test_of_two_that_claim_a_number_at_once_one_sees_it(
+    storage: SharedStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both have looked which numbers are taken before either writes; the second writes before the first looks again."""
+    first, second = (SharedVersions(storage, tmp_path / name) for name in "ab")
+    real = storage.names
+
+    def late(name: str) -> list[str]:
+        monkeypatch.setattr(storage, "names", real)
+        with pytest.raises(Overtaken, match="publishes version 1 of project 7"):
+            second.claim(7, 1)
+        return real(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "folders", lambda _: {})
+        patched.setattr(storage, "names", late)
+        assert first.claim(7, 1) == 1
+    assert second.claim(7, 1) == 2
+
+
+def test_a_folder_there_that_holds_another_version_is_not_loaded(
+    machine: Callable[..., Versions], tmp_path: Path
+) -> None:
+    live, other = publish(machine("a"), 0.1), publish(machine("a"), 0.9)
+    place = tmp_path / "shared" / "versions"
+    (place / live.folder).rename(place / "gone")
+    (place / other.folder).rename(place / live.folder)
+    with pytest.raises(ModelUnavailable, match="holds another version"):
+        machine("b").load(live)
+    assert list((tmp_path / "b" / "7").iterdir()) == []
+
+
+def test_containers_with_one_data_folder_and_one_process_number_fetch_at_once(
+    machine: Callable[..., Versions], storage: SharedStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version = publish(machine("a"), right=0.25)
+    real, fetched = storage._fs.get_file, []
+
+    def get_file(path: str, target: str) -> None:
+        fetched.append(path)
+        if len(fetched) == 2:  # one has fetched half of it
+            assert right(machine("b"), version) == 0.25
+        real(path, target)
+
+    monkeypatch.setattr(storage._fs, "get_file", get_file)
+    assert right(machine("b"), version) == 0.25
+    assert [path.name for path in (tmp_path / "b" / "7").iterdir()] == ["1"]
