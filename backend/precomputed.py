@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 
 from backend.errors import ConfigProblem, SharedUnavailable
 from backend.images import UprightImage
-from backend.shared import SharedStorage
+from backend.shared import AWAY_SECONDS, SharedStorage
 from model_zoo.errors import BadInput
 from model_zoo.segmenters.base import Embedding, Segmenter
 
@@ -33,8 +33,6 @@ STALE_SECONDS = 3600.0
 """A draft that nobody has written to for so long belongs to a process that died."""
 MEGABYTE = 1 << 20
 SHARED = "embeddings"
-AWAY_SECONDS = 30.0
-"""A shared storage that did not answer is left alone so long: clicks do not wait for it."""
 
 
 class EmbeddingFiles:

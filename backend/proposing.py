@@ -72,6 +72,8 @@ class Proposing:
 
         for _, url in image_urls(opened.target, opened.info.data):
             self._images.get(url, opened.info.id)  # here, so that no click waits for the network
+        if opened.live is not None:
+            self._versions.fetch(opened.live)
         key = (opened.project, opened.info.id, opened.version, opened.schema.digest)
         return self._flights.do(key, lambda: self._models.run(with_room_for_it, Urgency.OPENING, deadline))
 

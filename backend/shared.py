@@ -21,8 +21,10 @@ from backend.errors import ConfigProblem, SharedUnavailable
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-S3_LIMITS = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
-"""botocore's own would hold up who waits for minutes."""
+S3_LIMITS = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 1}}
+"""botocore's own would hold up who waits for minutes. ``read_timeout``: seconds without a byte, not of a whole file."""
+AWAY_SECONDS = 30.0
+"""A storage that did not answer is left alone so long by whom people wait for."""
 LOCAL = ("file", "local")
 TIMES = ("mtime", "LastModified", "updated", "created")
 """Where file systems tell when a file was changed, each in its way."""
@@ -141,10 +143,11 @@ class SharedStorage:
 
         protocol = split_protocol(self.url)[0] or "file"
         options: dict[str, Any] = {"auto_mkdir": True} if protocol in LOCAL else {}
-        if protocol in ("s3", "s3a"):
-            options = {"config_kwargs": S3_LIMITS}
         try:
+            if protocol in ("s3", "s3a"):
+                options = _s3_options()
             system, path = url_to_fs(self.url, **options)
+            system.retries = 1  # s3fs would repeat a call that had no answer four times more
         except ImportError as error:
             extra = (
                 "pip install 'clickpick[s3]'"
@@ -170,6 +173,18 @@ class SharedStorage:
                 f"the shared storage {self.url} does not do what is asked ({type(error).__name__}: {error}); check "
                 "CLICKPICK_SHARED, its credentials, and that the storage can be reached from here"
             ) from error
+
+
+def _s3_options() -> dict[str, Any]:
+    """With which s3fs gives up a server that accepts a call and says nothing."""
+    from aiobotocore.session import AioSession  # noqa: PLC0415 - an extra
+    from botocore.handlers import add_expect_header  # noqa: PLC0415
+
+    session = AioSession()
+    session.unregister(
+        "before-call.s3", add_expect_header
+    )  # aiohttp waits for "100 Continue" without a limit
+    return {"config_kwargs": S3_LIMITS, "session": session}
 
 
 def _write_beside(path: Path, content: bytes) -> None:

@@ -103,8 +103,7 @@ class Store:
     def publish(self, version: Version, *, live: bool = True, fulfils_wish: bool = False) -> None:
         """Record a version, with ``live`` make it the live one, and end what `want_version` began: all or nothing.
 
-        Raises Overtaken where it is to be live and there is one of its number or a later one.
-        """
+        Raises Overtaken where it is to be live and there is one of its number or a later one."""
         values = asdict(version)
         values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
         with self._database.write() as db:

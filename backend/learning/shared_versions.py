@@ -16,7 +16,7 @@ from pathlib import Path
 
 from backend.errors import Overtaken, SharedUnavailable
 from backend.learning.version_card import CARD, DamagedVersion, check_files, read_card
-from backend.shared import SharedFolder, SharedStorage
+from backend.shared import AWAY_SECONDS, SharedFolder, SharedStorage
 from backend.store import Version
 
 FOLDER = "versions"
@@ -32,6 +32,7 @@ class SharedVersions:
         self._storage = storage
         self._root = root
         self._fetching = threading.Lock()
+        self._away_until = 0.0
 
     def projects(self) -> list[int]:
         """Projects that have a folder, whole or not."""
@@ -68,11 +69,23 @@ class SharedVersions:
     def fetch(self, version: Version) -> None:
         """See to it that the data folder has this very version, where the storage has it.
 
-        Raises DamagedVersion where what was fetched is not what was published: nothing of it is kept then.
+        Raises DamagedVersion where what was fetched is not what was published: nothing of it is kept then; and
+        SharedUnavailable, at once where the storage did not answer a short while ago.
         """
+        if _is(self._root / version.folder, version):
+            return
         with self._fetching:
-            if not _is(self._root / version.folder, version):
+            if _is(self._root / version.folder, version):
+                return
+            if time.monotonic() < self._away_until:
+                raise SharedUnavailable(
+                    f"the shared storage did not answer; it is asked for {version.name} again soon"
+                )
+            try:
                 self._fetch(version.folder, version)
+            except SharedUnavailable:
+                self._away_until = time.monotonic() + AWAY_SECONDS
+                raise
 
     def fetch_all(self, project: int) -> list[str]:
         """Fetch the whole versions that the data folder lacks; what is wrong with those that cannot be had."""

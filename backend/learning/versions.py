@@ -16,7 +16,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +75,29 @@ class VersionLoader:
 
         Raises ModelUnavailable where it is damaged, SharedUnavailable where it cannot be fetched now.
         """
-        with self._lock:
-            kept = self._loaded.get(version.project)
-        if kept is not None and kept[0] == version.name:
-            return kept[1]
+        kept = self._kept(version)
+        if kept is not None:
+            return kept
         learner = create_learner(version.learner, device=self._device())
-        try:
-            if self._shared is not None:
-                self._shared.fetch(version)
+        self.fetch(version)
+        with _loading(version):
             check_files(self.folder(version))
             learner.load(self.folder(version))
-        except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
-            message = (
-                f"version {version.name} cannot be loaded: {_public(error)}; start a round to make a new one"
-            )
-            LOG.error("%s (%s)", message, error)
-            raise ModelUnavailable(message) from error
         with self._lock:
             self._loaded[version.project] = (version.name, learner)
         return learner
+
+    def fetch(self, version: Version) -> None:
+        """Have a version's files here, so that `load` needs no network; raises as that does."""
+        if self._shared is not None and self._kept(version) is None:
+            with _loading(version):
+                self._shared.fetch(version)
+
+    def _kept(self, version: Version) -> Learner | None:
+        """The learner in memory, if it is that version's."""
+        with self._lock:
+            name, learner = self._loaded.get(version.project, ("", None))
+        return learner if name == version.name else None
 
 
 class Versions(VersionLoader):
@@ -195,6 +200,19 @@ class Versions(VersionLoader):
         return max((int(folder.name) for folder in folders if folder.name.isdigit()), default=0)
 
 
+@contextmanager
+def _loading(version: Version) -> Iterator[None]:
+    """Turns what is wrong with its files into ModelUnavailable."""
+    try:
+        yield
+    except (DamagedVersion, ModelZooError, OSError, ValueError, KeyError) as error:
+        message = (
+            f"version {version.name} cannot be loaded: {_public(error)}; start a round to make a new one"
+        )
+        LOG.error("%s (%s)", message, error)
+        raise ModelUnavailable(message) from error
+
+
 def _public(error: Exception) -> str:
     """What anybody may read of why a folder cannot be loaded: no paths."""
     return str(error) if isinstance(error, DamagedVersion) else "its files cannot be read"
@@ -211,21 +229,16 @@ def write_whole(final: Path, fill: Callable[[Path], None]) -> None:
         fill(draft)
         for path in draft.iterdir():
             _sync(path)
-        _rename(draft, final)
+        draft.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise Overtaken(
+            f"another process has written version {final.name} meanwhile; start a round again"
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     _sync(final.parent)
-
-
-def _rename(draft: Path, final: Path) -> None:
-    try:
-        draft.rename(final)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise Overtaken(
-                f"another process has written version {final.name} meanwhile; start a round again"
-            ) from error
-        raise
 
 
 def _sync(path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec.registry  # noqa: F401 - what it knows already is taken from it below
@@ -13,7 +14,7 @@ import pytest
 
 from backend.errors import ConfigProblem, SharedUnavailable
 from backend.settings import Settings
-from backend.shared import SharedStorage
+from backend.shared import S3_LIMITS, SharedStorage
 from tests.fakes.s3 import BUCKET, s3_server
 
 pytestmark = pytest.mark.unit
@@ -137,6 +138,27 @@ def test_an_s3_server_that_is_away_or_has_no_such_bucket(
         SharedStorage(f"s3://{BUCKET}/x").read("embeddings/x")
     assert time.monotonic() - began < 30
     S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.integration
+def test_an_s3_server_that_takes_calls_and_says_nothing_is_given_up(
+    s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call is made once; a write waits for no "100 Continue", which aiohttp does without a limit."""
+    monkeypatch.setitem(S3_LIMITS, "read_timeout", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        storage = SharedStorage(f"s3://{BUCKET}/x")
+        calls: list[Callable[[], object]] = [
+            lambda: storage.read("embeddings/x"),
+            lambda: storage.write("embeddings/x", b"content"),
+            lambda: storage.folders("versions/7"),
+        ]
+        began = time.monotonic()
+        for call in calls:
+            with pytest.raises(SharedUnavailable):
+                call()
+    assert time.monotonic() - began < 10
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

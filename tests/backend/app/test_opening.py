@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from backend.app import create_app
+from backend.engines.model_queue import Urgency
+from backend.engines.model_threads import ModelThreads
 from backend.learning.queue import Proposer, Queue
 from backend.learning.versions import Versions
 from backend.service import Service
+from backend.settings import Settings
+from backend.shared import SharedStorage
 from backend.studio import TaskInfo
 from tests.backend.app.bodies import body_of
 from tests.backend.conftest import CLASSES
@@ -115,3 +122,45 @@ def test_a_version_published_while_a_task_waits_for_the_model_is_the_one_it_open
     client.post("/setup", json={"project": f"{project}.1", "schema": config})
     (answer,) = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"]
     assert answer["model_version"] == names[0]
+
+
+def test_a_version_is_fetched_before_a_model_thread_takes_the_task(
+    settings: Settings,
+    fake: FakeLabelStudio,
+    pixel_project: tuple[int, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """So that clicks do not wait for a shared storage that hangs."""
+    behaviour, _ = fake_learners.register(monkeypatch)
+    project, tasks = pixel_project
+    shared = settings.model_copy(update={"shared": str(tmp_path / "shared"), "segmenter": "grabcut"})
+    learner = fake_learners.FakeLearner(fake_learners.INSTANT, behaviour)
+    learner.classes = CLASSES
+    happened: list[str] = []
+    download, run = SharedStorage.download, ModelThreads.run
+
+    def downloads(self: SharedStorage, name: str, folder: Path) -> None:
+        happened.append("fetched")
+        download(self, name, folder)
+
+    def runs(self: ModelThreads, call: Any, urgency: Urgency = Urgency.CLICK, *more: Any) -> Any:
+        if urgency == Urgency.OPENING:
+            happened.append("on a model thread")
+        return run(self, call, urgency, *more)
+
+    app = create_app(shared)
+    service: Service = app.extensions["clickpick"]
+    service.engine.start_training = lambda: None  # type: ignore[method-assign] - tested in test_engines
+    elsewhere = Versions(service.store, tmp_path / "elsewhere", storage=SharedStorage(shared.shared))
+    config = fake.projects[project]["label_config"]
+    with ExitStack() as stack:
+        stack.callback(service.stop)
+        client = app.test_client()
+        client.post("/setup", json={"project": f"{project}.1", "schema": config})
+        made = elsewhere.publish(project, learner, digest="d" * 64, labels=1, metrics={})
+        monkeypatch.setattr(SharedStorage, "download", downloads)
+        monkeypatch.setattr(ModelThreads, "run", runs)
+        (answer,) = client.post("/predict", json=body_of(fake, project, tasks[:1], config)).json["results"]
+    assert answer["model_version"] == made.name
+    assert happened == ["fetched", "on a model thread"]

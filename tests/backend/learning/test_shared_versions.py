@@ -300,3 +300,26 @@ def test_containers_with_one_data_folder_and_one_process_number_fetch_at_once(
     monkeypatch.setattr(storage._fs, "get_file", get_file)
     assert right(machine("b"), version) == 0.25
     assert [path.name for path in (tmp_path / "b" / "7").iterdir()] == ["1"]
+
+
+def test_a_storage_that_is_away_holds_up_one_opening_and_not_the_next(
+    machine: Callable[..., Versions], storage: SharedStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = publish(machine("a"), right=0.25)
+    asked: list[str] = []
+
+    def away(path: str, **_: object) -> None:
+        asked.append(path)
+        raise OSError("no route to the storage")
+
+    b = machine("b")
+    with monkeypatch.context() as patched:
+        patched.setattr(storage._fs, "find", away)
+        for _ in range(2):
+            with pytest.raises(SharedUnavailable):
+                b.fetch(version)
+    assert len(asked) == 1
+    with pytest.raises(SharedUnavailable, match="is asked for clickpick-7-v1-dddddd again soon"):
+        b.load(version)
+    monkeypatch.setattr(b._shared, "_away_until", 0.0)
+    assert right(b, version) == 0.25
