@@ -181,9 +181,8 @@ def _s3_options() -> dict[str, Any]:
     from botocore.handlers import add_expect_header  # noqa: PLC0415
 
     session = AioSession()
-    session.unregister(
-        "before-call.s3", add_expect_header
-    )  # aiohttp waits for "100 Continue" without a limit
+    # With it aiohttp would wait for "100 Continue" without a limit.
+    session.unregister("before-call.s3", add_expect_header)
     return {"config_kwargs": S3_LIMITS, "session": session}
 
 

@@ -103,7 +103,8 @@ class Store:
     def publish(self, version: Version, *, live: bool = True, fulfils_wish: bool = False) -> None:
         """Record a version, with ``live`` make it the live one, and end what `want_version` began: all or nothing.
 
-        Raises Overtaken where it is to be live and there is one of its number or a later one."""
+        Raises Overtaken where it is to be live and there is one of its number or a later one.
+        """
         values = asdict(version)
         values.update(classes=json.dumps(version.classes), metrics=json.dumps(version.metrics))
         with self._database.write() as db:
@@ -112,13 +113,12 @@ class Store:
                 changes["wanted_version"] = None
             if (
                 changes
-            ):  # first: of two that publish at once, the second waits here, and then sees what the first did
+            ):  # first: of two that publish at once, the second waits here, and sees what the first did
                 db.execute(update(PROJECTS).where(PROJECTS.c.id == version.project).values(**changes))
             later = VERSIONS.c.project == version.project, VERSIONS.c.number >= version.number
             if live and db.execute(select(VERSIONS.c.number).where(*later).limit(1)).first():
-                raise Overtaken(
-                    f"{version.name} is not published: another process was quicker; start a round again"
-                )
+                message = f"{version.name} is not published: another process was quicker; start a round again"
+                raise Overtaken(message)
             db.execute(insert(VERSIONS).values(**values))
 
     def make_live(self, version: Version) -> None:

@@ -120,9 +120,8 @@ def _encode_all(
                 )
                 left_out += 1
             else:
-                if (
-                    files.read(segmenter, image) is None
-                ):  # what is read counts as used, and makes no room for others
+                # What is read counts as used, so that it makes no room for others.
+                if files.read(segmenter, image) is None:
                     files.write(segmenter, image, decoder.embed(name, image), since=since)
                     made += 1
                 else:

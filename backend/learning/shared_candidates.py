@@ -5,8 +5,9 @@ The storage says which candidates there are; folders of the same place in the da
 
 from __future__ import annotations
 
-import os
 import shutil
+import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from backend.errors import SharedUnavailable
 from backend.shared import SharedStorage
 
 FOLDER = "candidates"
+DRAFT = ".fetched"
+STALE_SECONDS = 3600.0
+"""A draft of so long ago belongs to a process that died."""
 
 
 class SharedCandidates:
@@ -41,6 +45,10 @@ class SharedCandidates:
         for copy in (self._root / str(project)).glob("[0-9]*"):
             if int(copy.name) not in whole:
                 shutil.rmtree(copy, ignore_errors=True)
+        for draft in (self._root / str(project)).glob(f".*{DRAFT}"):
+            with suppress(FileNotFoundError):
+                if draft.stat().st_mtime < time.time() - STALE_SECONDS:
+                    shutil.rmtree(draft, ignore_errors=True)
         if whole:
             self._download(f"{project}/{max(whole)}")
 
@@ -66,8 +74,7 @@ class SharedCandidates:
         final = self._root / place
         if final.exists():
             return
-        draft = final.with_name(f".{final.name}.{os.getpid()}.fetched")
-        shutil.rmtree(draft, ignore_errors=True)
+        draft = final.with_name(f".{uuid.uuid4().hex[:8]}{DRAFT}")
         draft.mkdir(parents=True)
         try:
             self._storage.download(f"{FOLDER}/{place}", draft)
