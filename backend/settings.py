@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     confirm_labels: int = Field(30, ge=1, description="held-out labels from which that share counts")
     feature_cache_mb: int = Field(1024, ge=1)
     training_memory_mb: int = Field(0, ge=0, description="a training process's; 0: half of the machine's")
+    annotated_mb: int = Field(
+        256, ge=1, description="of a training process's memory, for what people have labelled"
+    )
     versions_mb: int = Field(2048, ge=0, description="of one project; 0: any number of versions")
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()

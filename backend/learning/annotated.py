@@ -5,6 +5,7 @@ Kept are the labels themselves, a page of tasks at a time: what Label Studio tel
 
 from __future__ import annotations
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from backend.stored_labels import Reading
 from backend.studio import Studio
 from label_config import ImageSchema
 
+LOG = logging.getLogger(__name__)
 OVERLAP = timedelta(seconds=10)
 """What was changed so shortly before the newest change known is read again: Label Studio may have stored it later."""
 WHOLE_SECONDS = 600.0
@@ -28,8 +30,6 @@ WHOLE_SECONDS = 600.0
 
 A whole reading that takes long is believed longer: ten times as long as it took.
 """
-KEPT_BYTES = 256 << 20
-"""Of all projects; those read longest ago go, and a larger one is read in full each time."""
 TASK_BYTES, IMAGE_BYTES, PIXEL_BYTES = 300, 700, 130
 """About what a task, a labelled image and a labelled pixel take in memory."""
 NEVER = datetime.min.replace(tzinfo=timezone.utc)
@@ -86,9 +86,11 @@ class AnnotatedTasks:
     shows: a task that has lost its last annotation is no more among them.
     """
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, megabytes: int) -> None:
+        """megabytes: kept of all projects; those read longest ago go, and a larger one is read in full each time."""
         self._studio = studio
-        self._kept: ByteLRU[int, _Kept] = ByteLRU(KEPT_BYTES)
+        self._most = megabytes << 20
+        self._kept: ByteLRU[int, _Kept] = ByteLRU(self._most)
 
     def read(self, project: int, target: ImageSchema) -> Annotated:
         """What people have labelled in all annotated tasks of a project."""
@@ -113,7 +115,15 @@ class AnnotatedTasks:
         return _unpacked(tasks, reading)
 
     def _keep(self, project: int, kept: _Kept) -> None:
-        self._kept.put(project, kept, sum(task.nbytes for task in kept.tasks.values()))
+        size = sum(task.nbytes for task in kept.tasks.values())
+        if size > self._most:
+            LOG.warning(
+                "project %d: what people have labelled takes %d MB, and is read anew for each round: set "
+                "CLICKPICK_ANNOTATED_MB to more than that",
+                project,
+                -(-size >> 20),
+            )
+        self._kept.put(project, kept, size)
 
 
 def _compact(target: ImageSchema, tasks: Iterable[Mapping[str, Any]]) -> tuple[dict[int, _Task], datetime]:

@@ -63,7 +63,7 @@ class RoundRunner:
         self._store = store
         self._studio = studio
         self._versions = versions
-        self._annotated = AnnotatedTasks(studio)
+        self._annotated = AnnotatedTasks(studio, settings.annotated_mb)
         self._fitter = Fitter(settings, images, versions)
         self._rollback = Rollback(store, versions, self._fitter.gate)
         self._deep = Deep(settings, store, versions, self._fitter)

@@ -75,7 +75,7 @@ def said(found: Annotated) -> dict[str, Any]:
 def test_all_is_read_once_and_then_what_is_new(
     studio: Studio, project: int, target: ImageSchema, sent: list[int]
 ) -> None:
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     first = reader.read(project, target)
     assert list(first.complete) == sorted(first.complete)
     assert len(first.complete) == len(first.images) == len(first.seconds) == 6
@@ -87,7 +87,7 @@ def test_all_is_read_once_and_then_what_is_new(
 def test_another_config_has_other_labels(
     studio: Studio, project: int, target: ImageSchema, sent: list[int]
 ) -> None:
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     reader.read(project, target)
     fewer = read_schema(render("pixel", CLASSES[:1])).pixel_image
     assert fewer is not None
@@ -109,7 +109,7 @@ def test_drawn_masks_come_back_as_they_were(
         {**region, "origin": "manual"} for region in mask_regions(mask, target, CLASSES[0], region_id="m")
     ]
     fake.annotate(pixel_project[1][0], drawn, user=2)
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     first = reader.read(project, target)
     dense = first.images[0].labels.dense
     assert dense is not None
@@ -156,11 +156,11 @@ def test_every_change_is_seen(
     target: ImageSchema,
     pixel_project: tuple[int, list[int]],
 ) -> None:
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     before = said(reader.read(project, target))
     event(fake, pixel_project[1])
     after = said(reader.read(project, target))
-    assert after == said(AnnotatedTasks(studio).read(project, target))
+    assert after == said(AnnotatedTasks(studio, 256).read(project, target))
     assert after != before
 
 
@@ -172,7 +172,7 @@ def test_a_reading_names_the_tasks_that_differ_from_the_one_before(
     pixel_project: tuple[int, list[int]],
 ) -> None:
     tasks = pixel_project[1]
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     first = reader.read(project, target).reading
     assert first.before is None
     annotate_again(fake, tasks)
@@ -184,12 +184,13 @@ def test_a_reading_names_the_tasks_that_differ_from_the_one_before(
 
 
 def test_what_is_too_much_to_keep_is_read_each_time(
-    studio: Studio, project: int, target: ImageSchema, sent: list[int], monkeypatch: pytest.MonkeyPatch
+    studio: Studio, project: int, target: ImageSchema, sent: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(annotated, "KEPT_BYTES", 100)
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 0)
     assert said(reader.read(project, target)) == said(reader.read(project, target))
     assert sent == [6, 6]
+    assert "takes 1 MB" in caplog.text
+    assert "CLICKPICK_ANNOTATED_MB" in caplog.text
 
 
 def test_all_is_read_again_after_a_while(
@@ -199,11 +200,11 @@ def test_all_is_read_again_after_a_while(
     target: ImageSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     reader.read(project, target)
     (first, *_) = fake.annotations.values()
     first["result"] = answers(9)  # and its time is as before
-    now = said(AnnotatedTasks(studio).read(project, target))
+    now = said(AnnotatedTasks(studio, 256).read(project, target))
     assert said(reader.read(project, target)) != now
     monkeypatch.setattr(annotated.time, "monotonic", lambda: 1e12)
     assert said(reader.read(project, target)) == now
@@ -228,7 +229,7 @@ def test_a_reading_that_took_long_is_believed_longer(
 
     monkeypatch.setattr(studio, "iter_annotated", slow)
     monkeypatch.setattr(annotated.time, "monotonic", lambda: clock[0])
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     reader.read(project, target)
     for later in (believed - 1, 2):
         clock[0] += later
@@ -240,7 +241,7 @@ def test_a_project_without_annotations_has_none(
     fake: FakeLabelStudio, studio: Studio, project: int, target: ImageSchema
 ) -> None:
     fake.annotations.clear()
-    reader = AnnotatedTasks(studio)
+    reader = AnnotatedTasks(studio, 256)
     for _ in range(2):
         found = reader.read(project, target)
         assert (dict(found.complete), dict(found.seconds), found.images) == ({}, {}, [])
