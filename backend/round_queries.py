@@ -30,24 +30,34 @@ def run_by(round_id: int, worker: str | None = None) -> ColumnElement[bool]:
 
 
 def free(kind: str, moment: float, project: int | None = None) -> Select[Any]:
-    """Due rounds of projects that are not being run, due longest first: id, due, and last_worker.
+    """Due rounds of projects that are not being run, due longest first: id, due, last_worker, and last_finished.
 
-    ``last_worker``: who has run the latest round of the project and kind that has ended.
+    The last two: who has run the latest round of the project and kind that has ended, and when it ended.
     """
-    earlier = ROUNDS.alias()
-    last_worker = (
-        select(earlier.c.worker)
+    last, earlier = ROUNDS.alias(), ROUNDS.alias()
+    latest = (
+        select(earlier.c.id)
         .where(earlier.c.project == ROUNDS.c.project, earlier.c.kind == kind, earlier.c.finished.is_not(None))
         .order_by(earlier.c.id.desc())
         .limit(1)
+        .correlate(ROUNDS)
         .scalar_subquery()
     )
     busy = select(ROUNDS.c.project).where(ROUNDS.c.state == "running", ROUNDS.c.kind == kind)
-    query = select(ROUNDS.c.id, ROUNDS.c.due, last_worker.label("last_worker")).where(
-        ROUNDS.c.kind == kind,
-        ROUNDS.c.state == "queued",
-        ROUNDS.c.due <= moment,
-        ROUNDS.c.project.not_in(busy),
+    query = (
+        select(
+            ROUNDS.c.id,
+            ROUNDS.c.due,
+            last.c.worker.label("last_worker"),
+            last.c.finished.label("last_finished"),
+        )
+        .select_from(ROUNDS.outerjoin(last, last.c.id == latest))
+        .where(
+            ROUNDS.c.kind == kind,
+            ROUNDS.c.state == "queued",
+            ROUNDS.c.due <= moment,
+            ROUNDS.c.project.not_in(busy),
+        )
     )
     if project is not None:
         query = query.where(ROUNDS.c.project == project)

@@ -231,7 +231,7 @@ def _mine(db: Connection, rounds: Select[Any], moment: float) -> int | None:
     for row in db.execute(rounds):
         last = row.last_worker
         is_left = last and last != worker_name() and not worker_is_dead(last, 0.0, SILENCE_LIMIT)
-        if not is_left or moment - row.due >= LEFT_SECONDS:
+        if not is_left or moment - max(row.due, row.last_finished) >= LEFT_SECONDS:
             return int(row.id)
     return None
 
