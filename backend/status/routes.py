@@ -77,9 +77,8 @@ def status_pages(service: Service) -> Blueprint:
         content = service.watch.thumbnail(project, name)
         if content is None:
             if _learns(service, project):
-                service.watch.look(
-                    project
-                )  # another process may have named it: this one draws its own meanwhile
+                # Another process may have named it: this one draws its own meanwhile.
+                service.watch.look(project)
             raise NotFound("this picture is not kept, or not drawn yet; reload the status page")
         answer = Response(content, content_type="image/jpeg")
         answer.headers.update({**HEADERS, "Cache-Control": "private, max-age=86400, immutable"})
